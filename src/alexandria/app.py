@@ -2,18 +2,24 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import structlog
 
 from alexandria.clock import Clock, SystemClock
 from alexandria.config import Config
-from alexandria.domain.errors import ConfigurationError
-from alexandria.domain.quota import Account, Policy
+from alexandria.domain.errors import ConfigurationError, ProviderError, QuotaDenied
+from alexandria.domain.quota import Account, Lane, Policy
+from alexandria.domain.reconciling import Reconciliation
 from alexandria.providers.gateway import Gateway
-from alexandria.providers.isbndb import IsbndbProvider
+from alexandria.providers.isbndb import PROVIDER, IsbndbProvider
+from alexandria.providers.policies import POLICIES
 from alexandria.stores.embedded import running_server
 from alexandria.stores.objects import ObjectStore
 from alexandria.stores.postgres import Database, migrate
 from alexandria.stores.quota import QuotaStore
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -40,11 +46,15 @@ def running_database(config: Config) -> Iterator[str]:
 
 
 def isbndb_policy(config: Config) -> Policy:
-    """What the ISBNdb plan grants, as configured."""
-    return Policy(
+    """What the ISBNdb plan grants, and how it is shared out, as configured."""
+    floors = {Lane.INTERACTIVE: config.interactive_percent, Lane.SCHEDULED: config.scheduled_percent}
+    return replace(
+        POLICIES[PROVIDER],
         hard_limit=config.hard_limit,
         safe_limit=config.safe_limit,
         requests_per_window=config.requests_per_minute,
+        floors={lane: config.safe_limit * percent // 100 for lane, percent in floors.items()},
+        ceilings=config.ceilings,
     )
 
 
@@ -54,16 +64,33 @@ def isbndb_account(config: Config) -> Account:
         raise ConfigurationError(
             "ALEXANDRIA_ISBNDB_KEY is not set: get a key at isbndb.com, or try `alexandria sandbox`"
         )
-    return Account.of("isbndb", config.isbndb_key)
+    return Account.of(PROVIDER, config.isbndb_key)
+
+
+async def recount_if_due(app: App) -> Reconciliation | None:
+    """Compare our count with the provider's if it is time to, whichever process does it; None when nothing was done.
+
+    Raises StoreUnavailable. A provider that does not answer is asked again when another process, or the next minute, tries.
+    """
+    if not app.config.isbndb_key:
+        return None
+    try:
+        return await app.gateway.recount(app.isbndb.source, only_if_due=True)
+    except (ProviderError, QuotaDenied) as error:
+        log.warning("quota.count_unknown", provider=PROVIDER, reason=str(error))
+        return None
 
 
 @asynccontextmanager
 async def running_app(config: Config, database_url: str, *, clock: Clock | None = None) -> AsyncIterator[App]:
-    """Connect to everything, migrate the database, and close at the end."""
-    clock = clock or SystemClock()
+    """Connect to everything, migrate the database, and close at the end.
+
+    Without a `clock` this machine's is used, but for the quota: there the database's, which all machines share.
+    """
+    quota_clock, clock = clock, clock or SystemClock()
     async with Database.open(database_url) as database:
         await migrate(database)
-        quota = QuotaStore(database, clock)
+        quota = QuotaStore(database, quota_clock)
         async with Gateway(quota, clock) as gateway:
             yield App(
                 config=config,

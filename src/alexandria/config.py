@@ -33,6 +33,9 @@ class Config:
     hard_limit: int
     safe_limit: int
     requests_per_minute: int
+    interactive_percent: int
+    scheduled_percent: int
+    ceilings: Mapping[str, int]
     freshness: timedelta
     objects_url: str | None
     download_hosts: frozenset[str]
@@ -119,6 +122,16 @@ def _tokens(text: str) -> tuple[str, ...]:
     return tokens
 
 
+def _ceilings(text: str) -> dict[str, int]:
+    ceilings = {}
+    for word in _words(text):
+        consumer, _, units = word.partition("=")
+        if not consumer or not units.isascii() or not units.isdigit():
+            raise ValueError("must be pairs such as new-releases=2000,covers=500")
+        ceilings[consumer] = _whole_number(0, 10_000_000)(units)
+    return ceilings
+
+
 def _days(text: str) -> timedelta:
     return timedelta(days=_whole_number(0, 3650)(text))
 
@@ -163,6 +176,24 @@ SETTINGS = (
         _whole_number(1, 100_000),
         "180",
         "Requests a minute that your ISBNdb plan grants",
+    ),
+    Setting(
+        "interactive_percent",
+        _whole_number(0, 100),
+        "5",
+        "Percent of the safe limit that is kept for people who wait, until the evening",
+    ),
+    Setting(
+        "scheduled_percent",
+        _whole_number(0, 100),
+        "15",
+        "Percent of the safe limit that is kept for scheduled harvests, until the evening",
+    ),
+    Setting(
+        "ceilings",
+        _ceilings,
+        "",
+        "Units a day that single consumers may spend at most, as new-releases=2000,covers=500",
     ),
     Setting("freshness_days", _days, "30", "Days for which a harvested page is not asked again"),
     Setting(
@@ -256,7 +287,12 @@ def _parse(sources: Mapping[str, tuple[str | None, str]]) -> Config:
         raise ConfigurationError(
             f"ALEXANDRIA_SAFE_LIMIT: {values['safe_limit']:,} is more than ALEXANDRIA_HARD_LIMIT, {values['hard_limit']:,}"
         )
+    if values["interactive_percent"] + values["scheduled_percent"] > 100:
+        raise ConfigurationError(
+            "ALEXANDRIA_INTERACTIVE_PERCENT and ALEXANDRIA_SCHEDULED_PERCENT are more than 100 together"
+        )
     return Config(
+        ceilings=values.pop("ceilings") or {},
         freshness=values.pop("freshness_days"),
         download_hosts=values.pop("download_hosts") or frozenset(),
         api_tokens=values.pop("api_tokens") or (),

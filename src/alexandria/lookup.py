@@ -5,15 +5,12 @@ Nothing here asks a provider or changes anything.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Generic, TypeVar
 
 from alexandria.domain.errors import InvalidInput, RecordNotFound
 from alexandria.domain.isbn import Isbn
 from alexandria.domain.names import name_key
-from alexandria.domain.quota import DenialReason, next_day_opens_at
-from alexandria.domain.quota_status import Status
 from alexandria.stores.catalogue import Author, CatalogueStore, Edition, Work, WorkSummary
 from alexandria.stores.covers import CoverStore
 from alexandria.stores.postgres import Connection
@@ -67,15 +64,6 @@ class ShownWork:
     work: Work
     authors: Sequence[tuple[str, str]]
     editions: Page[ShownEdition]
-
-
-@dataclass(frozen=True)
-class Hindrance:
-    """Why no call can be made now, in a word and in a sentence, and when that ends (None: when a person acts)."""
-
-    reason: str
-    detail: str
-    until: datetime | None
 
 
 async def look_up_isbn(connection: Connection, isbn: Isbn) -> Sequence[ShownEdition]:
@@ -173,24 +161,4 @@ async def _find_cover(covers: CoverStore, isbns: Sequence[Isbn]) -> Isbn | None:
     for isbn in isbns:
         if await covers.find_shown(isbn):
             return isbn
-    return None
-
-
-def find_hindrance(status: Status) -> Hindrance | None:
-    """What keeps an account from spending a unit now, the strongest reason first; None when nothing does."""
-    if status.stop is not None:
-        return Hindrance(status.stop.reason, status.stop.detail, status.stop.until)
-    if status.remaining <= 0:
-        return Hindrance(
-            DenialReason.EXHAUSTED,
-            f"the day's {status.policy.safe_limit:,} units are used up",
-            next_day_opens_at(status.read_at, status.policy),
-        )
-    if not status.can_make_calls:
-        return Hindrance(
-            DenialReason.GUARD,
-            "nothing is sent around midnight UTC",
-            # Seen from a guard span ago, the next day is the one that is about to open.
-            next_day_opens_at(status.read_at - status.policy.guard_span, status.policy),
-        )
     return None

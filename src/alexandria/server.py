@@ -80,11 +80,11 @@ def make_app(
     """
     rules = security.Rules(config.api_tokens, config.host)
     security.refuse_exposure(rules)
-    clock = clock or SystemClock()
+    given_clock, clock = clock, clock or SystemClock()
 
     @asynccontextmanager
     async def lifespan(api: FastAPI) -> AsyncIterator[None]:
-        async with running_app(config, database_url, clock=clock) as app:
+        async with running_app(config, database_url, clock=given_clock) as app:
             worker = WorkerState()
             api.state.context = Context(app, worker)
             api.state.dashboard = page.Dashboard(app, lambda: (worker.state, worker.detail))

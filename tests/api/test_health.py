@@ -9,9 +9,8 @@ import psycopg
 import pytest
 
 from alexandria.clock import Clock
-from alexandria.domain.quota import Account, DenialReason, Lane, Policy, Request, Stop
+from alexandria.domain.quota import Account, DenialReason, Lane, Policy, Request, State, Stop, Window
 from alexandria.domain.quota_status import Status
-from alexandria.lookup import find_hindrance
 from alexandria.stores.postgres import Database
 from alexandria.stores.quota import QuotaStore
 
@@ -98,7 +97,7 @@ async def test_what_is_spent_and_in_flight_is_told_apart(client: Any, quota: Quo
             await quota.settle(reservation, units_spent=units, outcome="found")
     status = (await client.get("/api/quota/status")).json
     assert (status["used"], status["safety_remaining"], status["percentage_used"]) == (1300, 11_700, 10.0)
-    assert status["units"] == {"settled": 1000, "reserved": 300, "expired": 0}
+    assert status["units"] == {"settled": 1000, "reserved": 300, "unresolved": 0, "foreign": 0}
     (consumer,) = status["consumers"]
     assert (consumer["consumer"], consumer["lane"], consumer["requests"]) == (
         "author-bibliography",
@@ -141,18 +140,18 @@ def test_what_hinders_a_call_is_found_with_its_end(
     time: str, used: int, reason: str | None, until: str | None
 ) -> None:
     now = datetime.fromisoformat(f"2026-11-23T{time}+00:00")
-    status = Status(ACCOUNT, Policy(), now, now.date(), used, None, None)
-    hindrance = find_hindrance(status)
+    status = Status(Policy(), now, State(ACCOUNT, Window(now.date(), used)))
+    hindrance = status.hindrance()
     assert (hindrance and hindrance.reason) == reason
-    assert (hindrance and hindrance.until) == (datetime.fromisoformat(f"{until}+00:00") if until else None)
+    assert (hindrance and hindrance.retry_at) == (datetime.fromisoformat(f"{until}+00:00") if until else None)
 
 
 def test_a_stop_outranks_a_spent_day() -> None:
     now = datetime(2026, 11, 23, 12, tzinfo=UTC)
     stop = Stop(DenialReason.SUSPENDED, "403", now, None)
-    hindrance = find_hindrance(Status(ACCOUNT, Policy(), now, now.date(), 13_000, None, stop))
+    hindrance = Status(Policy(), now, State(ACCOUNT, Window(now.date(), 13_000), stop=stop)).hindrance()
     assert hindrance is not None
-    assert (hindrance.reason, hindrance.until) == ("suspended", None)
+    assert (hindrance.reason, hindrance.retry_at) == ("suspended", None)
 
 
 async def test_many_requests_at_once_are_all_answered(client: Any) -> None:

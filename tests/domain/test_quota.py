@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
 from alexandria.domain.errors import InvalidInput
+from alexandria.domain.pacing import spacing_of
 from alexandria.domain.quota import (
     Account,
     DenialReason,
@@ -17,43 +18,50 @@ from alexandria.domain.quota import (
     Granted,
     Lane,
     Policy,
-    Recorded,
+    Record,
     Request,
     Reservation,
     ReservationState,
     State,
     Stop,
-    day_of,
-    decide,
-    next_day_opens_at,
+    Window,
 )
+from alexandria.domain.quota_days import Days
 from alexandria.domain.quota_status import Status, Usage
+from alexandria.domain.reserving import next_day_opens_at, reserve
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 11, 24, tzinfo=UTC)
 ACCOUNT = Account.of("isbndb", "one key")
 POLICY = Policy()
 SECOND = timedelta(seconds=1)
+SPACING = spacing_of(POLICY.rate, POLICY.fence_span)
 
 
 def a_request(units: int = 1, *, requests: int = 1, request_id: UUID | None = None) -> Request:
-    return Request(request_id or uuid4(), Lane.BULK, "bulk-authors", units, requests)
+    return Request(request_id or uuid4(), Lane.INTERACTIVE, "lookup", units, requests)
 
 
 def a_state(now: datetime = NOON, *, units_charged: int = 0, next_slot_at: datetime | None = None) -> State:
-    return State(ACCOUNT, day_of(now), units_charged, next_slot_at)
+    return State(ACCOUNT, Window(Days().of(now), units_charged), next_slot_at=next_slot_at)
 
 
 def denied(state: State, request: Request, now: datetime = NOON, policy: Policy = POLICY) -> Denied:
-    decision = decide(state, request, policy, now)
+    decision = reserve(state, request, policy, now)
     assert isinstance(decision, Denied), decision
     return decision
 
 
 def granted(state: State, request: Request, now: datetime = NOON, policy: Policy = POLICY) -> Granted:
-    decision = decide(state, request, policy, now)
+    decision = reserve(state, request, policy, now)
     assert isinstance(decision, Granted), decision
     return decision
+
+
+def next_slot_of(decision: Granted) -> datetime:
+    assert decision.change is not None
+    assert decision.change.state.next_slot_at is not None
+    return decision.change.state.next_slot_at
 
 
 def test_the_limits_of_the_plan_are_the_defaults() -> None:
@@ -80,7 +88,7 @@ def test_what_is_left_is_never_negative_after_the_provider_charged_more() -> Non
 
 def test_a_free_request_is_paced_but_needs_nothing_left() -> None:
     decision = granted(a_state(units_charged=14_000), a_request(0))
-    assert decision.next_slot_at == NOON + POLICY.slot_spacing
+    assert next_slot_of(decision) == NOON + SPACING
 
 
 def test_a_safe_limit_of_zero_spends_nothing() -> None:
@@ -127,7 +135,7 @@ def test_a_policy_that_contradicts_itself_is_refused(field: str, policy: dict[st
 
 def test_the_day_is_the_one_of_utc_wherever_the_clock_stands() -> None:
     in_auckland = datetime.fromisoformat("2026-11-24T08:00:00+13:00")
-    assert day_of(in_auckland).isoformat() == "2026-11-23"
+    assert Days().of(in_auckland).isoformat() == "2026-11-23"
 
 
 @pytest.mark.parametrize(
@@ -146,7 +154,7 @@ def test_nothing_is_granted_around_midnight(now: datetime) -> None:
 
 
 def test_a_new_day_opens_when_the_guard_ends() -> None:
-    now = next_day_opens_at(NOON, POLICY)
+    now = next_day_opens_at(a_state(), POLICY, NOON)
     assert now == MIDNIGHT + 5 * SECOND
     assert granted(a_state(now), a_request(), now).reservation.day == MIDNIGHT.date()
 
@@ -178,13 +186,13 @@ def test_a_slot_is_taken_from_the_first_free_time() -> None:
     decision = granted(a_state(next_slot_at=NOON + 2 * SECOND), a_request())
     assert decision.reservation.not_before == NOON + 2 * SECOND
     assert decision.reservation.use_before == NOON + 5 * SECOND
-    assert decision.next_slot_at == NOON + 2 * SECOND + POLICY.slot_spacing
+    assert next_slot_of(decision) == NOON + 2 * SECOND + SPACING
 
 
 def test_idle_time_is_not_saved_up_for_a_burst() -> None:
     decision = granted(a_state(next_slot_at=NOON - timedelta(hours=3)), a_request())
     assert decision.reservation.not_before == NOON
-    assert decision.next_slot_at == NOON + POLICY.slot_spacing
+    assert next_slot_of(decision) == NOON + SPACING
 
 
 def test_a_slot_too_far_ahead_is_denied_until_the_wait_is_short_enough() -> None:
@@ -203,16 +211,16 @@ def test_slots_that_no_queue_reaches_tell_of_a_wrong_clock() -> None:
 
 @pytest.mark.parametrize("requests", [1, 2, 90, 180])
 def test_waiting_in_turn_is_never_taken_for_a_wrong_clock(requests: int) -> None:
-    last = granted(a_state(next_slot_at=NOON), a_request(requests=1)).next_slot_at
-    longest = NOON + POLICY.longest_wait + POLICY.requests_per_window * POLICY.slot_spacing
+    last = next_slot_of(granted(a_state(next_slot_at=NOON), a_request(requests=1)))
+    longest = NOON + POLICY.longest_wait + POLICY.requests_per_window * SPACING
     assert last is not None
     for next_slot_at in (last, longest):
-        decision = decide(a_state(next_slot_at=next_slot_at), a_request(requests=requests), POLICY, NOON)
+        decision = reserve(a_state(next_slot_at=next_slot_at), a_request(requests=requests), POLICY, NOON)
         assert not (isinstance(decision, Denied) and decision.reason is DenialReason.UNCONFIRMED)
 
 
 def test_the_spacing_wastes_no_more_than_the_fence_needs() -> None:
-    whole = POLICY.slot_spacing * POLICY.requests_per_window - POLICY.window - POLICY.fence_span
+    whole = SPACING * POLICY.requests_per_window - POLICY.window - POLICY.fence_span
     assert timedelta(0) < whole <= timedelta(microseconds=POLICY.requests_per_window)
 
 
@@ -227,7 +235,7 @@ def test_one_late_request_followed_by_punctual_ones_keeps_the_rate() -> None:
     policy = replace(policy, longest_wait=timedelta(hours=1))
     for number in range(12):
         decision = granted(a_state(next_slot_at=next_slot_at), a_request(), policy=policy)
-        reservation, next_slot_at = decision.reservation, decision.next_slot_at
+        reservation, next_slot_at = decision.reservation, next_slot_of(decision)
         sent.append((reservation.use_before if number == 0 else reservation.not_before, 1))
     assert most_requests_within(policy.window, sent) == policy.requests_per_window
 
@@ -244,11 +252,11 @@ def test_no_window_ever_sees_more_requests_than_it_allows(data: st.DataObject) -
     for _ in range(25):
         now += data.draw(st.sampled_from([timedelta(0), SECOND / 10, SECOND, 30 * SECOND]), "pause")
         request = a_request(requests=data.draw(st.integers(1, policy.requests_per_window), "requests"))
-        decision = decide(a_state(now, next_slot_at=next_slot_at), request, policy, now)
+        decision = reserve(a_state(now, next_slot_at=next_slot_at), request, policy, now)
         if isinstance(decision, Denied):
             assert decision.reason is DenialReason.PACED
             continue
-        next_slot_at = decision.next_slot_at
+        next_slot_at = next_slot_of(decision)
         late = data.draw(st.sampled_from([0.0, 0.5, 1.0]), "lateness") * policy.fence_span
         sent.append((decision.reservation.not_before + late, request.requests))
     assert most_requests_within(policy.window, sent) <= policy.requests_per_window
@@ -261,21 +269,21 @@ def test_no_window_ever_sees_more_requests_than_it_allows(data: st.DataObject) -
 def test_a_stop_denies_with_its_reason_until_it_ends(reason: DenialReason) -> None:
     state = replace(a_state(), stop=Stop(reason, "the provider said no", NOON, NOON + 30 * SECOND))
     assert denied(state, a_request()) == Denied(reason, "the provider said no", NOON + 30 * SECOND)
-    assert granted(state, a_request(), NOON + 30 * SECOND).is_new
+    assert granted(state, a_request(), NOON + 30 * SECOND).change
 
 
 def test_a_latched_stop_has_no_end() -> None:
     state = replace(a_state(), stop=Stop(DenialReason.SUSPENDED, "401: the key is refused", NOON, None))
     later = NOON + timedelta(days=400)
-    denial = denied(replace(state, day=day_of(later)), a_request(), later)
+    denial = denied(replace(state, window=Window(Days().of(later))), a_request(), later)
     assert denial == Denied(DenialReason.SUSPENDED, "401: the key is refused", None)
 
 
 # Ids
 
 
-def recorded(request: Request, state: ReservationState = ReservationState.RESERVED) -> Recorded:
-    return Recorded(request, granted(a_state(), request).reservation, state)
+def recorded(request: Request, state: ReservationState = ReservationState.RESERVED) -> Record:
+    return Record(request, granted(a_state(), request).reservation, state)
 
 
 def test_the_same_request_gets_the_same_reservation_even_at_the_limit() -> None:
@@ -284,7 +292,7 @@ def test_the_same_request_gets_the_same_reservation_even_at_the_limit() -> None:
     state = replace(a_state(units_charged=13_000), recorded=before)
     decision = granted(state, request, NOON + SECOND)
     assert decision.reservation == before.reservation
-    assert not decision.is_new
+    assert decision.change is None
 
 
 def test_an_id_serves_one_request_only() -> None:
@@ -297,7 +305,7 @@ def test_an_id_serves_one_request_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "state", [ReservationState.SETTLED, ReservationState.RELEASED, ReservationState.EXPIRED]
+    "state", [ReservationState.SETTLED, ReservationState.RELEASED, ReservationState.UNRESOLVED]
 )
 def test_an_id_that_has_done_its_duty_is_not_granted_again(state: ReservationState) -> None:
     request = a_request()
@@ -325,7 +333,7 @@ def a_status(
     now: datetime = NOON, *, used: int = 0, stop: Stop | None = None, policy: Policy = POLICY
 ) -> Status:
     usages = (Usage(Lane.BULK, "covers", 3, used, 0, 0),)
-    return Status(ACCOUNT, policy, now, day_of(now), used, None, stop, usages)
+    return Status(policy, now, replace(a_state(now, units_charged=used), stop=stop), usages=usages)
 
 
 def test_a_status_counts_against_the_safe_limit() -> None:
@@ -358,7 +366,10 @@ def test_a_status_answers_to_the_names_of_the_predecessor() -> None:
         "can_make_calls": False,
         "provider": "isbndb",
         "day": "2026-11-23",
-        "units": {"settled": 14_000, "reserved": 0, "expired": 0},
+        "is_day_confirmed": True,
+        "units": {"settled": 14_000, "reserved": 0, "unresolved": 0, "foreign": 0},
+        "provider_count": None,
+        "rate": {"requests": 180, "window_seconds": 60.0, "is_learnt": False},
         "next_slot_at": None,
         "stop": {
             "reason": "suspended",
@@ -366,6 +377,11 @@ def test_a_status_answers_to_the_names_of_the_predecessor() -> None:
             "stopped_at": "2026-11-23T12:00:00+00:00",
             "until": None,
         },
+        "failures_in_a_row": 0,
+        "lanes": [
+            {"lane": lane, "floor": 0, "floor_standing": 0, "used": 0, "remaining": 0}
+            for lane in ("interactive", "scheduled", "bulk")
+        ],
         "consumers": [
             {
                 "lane": "bulk",
@@ -373,13 +389,13 @@ def test_a_status_answers_to_the_names_of_the_predecessor() -> None:
                 "requests": 3,
                 "settled": 14_000,
                 "reserved": 0,
-                "expired": 0,
+                "unresolved": 0,
             }
         ],
     }
 
 
-class Days(RuleBasedStateMachine):
+class ManyDays(RuleBasedStateMachine):
     """Any order of grants, releases, late answers and time, across midnights: what is sent stays within limit and pace."""
 
     in_flight = Bundle("in_flight")
@@ -393,7 +409,7 @@ class Days(RuleBasedStateMachine):
         self.sent: list[tuple[datetime, int]] = []
 
     def state(self) -> State:
-        charged = self.charged.get(day_of(self.now).isoformat(), 0)
+        charged = self.charged.get(Days().of(self.now).isoformat(), 0)
         return a_state(self.now, units_charged=charged, next_slot_at=self.next_slot_at)
 
     def charge(self, reservation: Reservation, units: int) -> None:
@@ -403,7 +419,7 @@ class Days(RuleBasedStateMachine):
     @rule(target=in_flight, units=st.integers(0, 13), requests=st.integers(1, 3))
     def reserve(self, units: int, requests: int) -> object:
         state, request = self.state(), a_request(units, requests=requests)
-        decision = decide(state, request, self.policy, self.now)
+        decision = reserve(state, request, self.policy, self.now)
         if isinstance(decision, Denied):
             assert decision.retry_at is None or decision.retry_at >= self.now
             return multiple()
@@ -413,7 +429,7 @@ class Days(RuleBasedStateMachine):
         assert midnight + 5 * SECOND <= reservation.not_before
         assert reservation.use_before <= midnight + timedelta(days=1) - 5 * SECOND
         self.charge(reservation, units)
-        self.next_slot_at = decision.next_slot_at
+        self.next_slot_at = next_slot_of(decision)
         return reservation, requests
 
     @rule(held=consumes(in_flight), late=st.sampled_from([0.0, 1.0]), spent=st.floats(0, 1))
@@ -440,5 +456,5 @@ class Days(RuleBasedStateMachine):
             assert most_requests_within(self.policy.window, self.sent) <= self.policy.requests_per_window
 
 
-TestDays = Days.TestCase
+TestDays = ManyDays.TestCase
 TestDays.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -12,6 +12,8 @@ from aiohttp import web
 from alexandria.clock import Clock
 from alexandria.domain.errors import QuotaDenied, QuotaExhausted
 from alexandria.domain.quota import Account, DenialReason, Policy, Request, Reservation
+from alexandria.domain.reconciling import Reading, Reconciliation
+from alexandria.domain.settling import Evidence
 
 Reply = web.StreamResponse | Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -26,6 +28,10 @@ class RecordingQuota:
     reserved: list[Request] = field(default_factory=list)
     settled: list[tuple[int, str]] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
+    evidence: list[Evidence] = field(default_factory=list)
+    counted: list[Reading] = field(default_factory=list)
+    may_count: bool = True
+    """Whether whoever asks is the one to ask the provider for its count."""
     stops: list[tuple[DenialReason, datetime | None, str]] = field(default_factory=list)
     denials: list[QuotaDenied] = field(default_factory=list)
     """Raised one after the other before anything is granted."""
@@ -46,17 +52,35 @@ class RecordingQuota:
         self.reserved.append(request)
         opens = now + self.slot_in
         reservation = Reservation(
-            request.request_id, account, now.date(), request.units, opens, opens + self.fence
+            request.request_id, account, now.date(), request.units, opens, opens + self.fence, as_of=now
         )
         if self.before_answering:
             await self.before_answering()
         return reservation
 
-    async def settle(self, reservation: Reservation, *, units_spent: int, outcome: str) -> None:
+    async def settle(
+        self,
+        reservation: Reservation,
+        *,
+        units_spent: int,
+        outcome: str,
+        is_certain: bool,
+        evidence: Evidence,
+        policy: Policy,
+        requests_spent: int | None = None,
+    ) -> None:
         self.units_left += reservation.units - units_spent
         self.settled.append((units_spent, outcome))
+        self.evidence.append(evidence)
 
-    async def release(self, reservation: Reservation, *, reason: str) -> None:
+    async def claim_count(self, account: Account, *, only_if_due: bool = False) -> datetime | None:
+        return self.clock.now() if self.may_count else None
+
+    async def reconcile(self, account: Account, policy: Policy, reading: Reading) -> Reconciliation:
+        self.counted.append(reading)
+        return Reconciliation(reading, 0, reading.spent)
+
+    async def release(self, reservation: Reservation, *, reason: str, is_failure: bool = False) -> None:
         self.units_left += reservation.units
         self.released.append(reason)
 

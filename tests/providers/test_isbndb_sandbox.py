@@ -192,8 +192,9 @@ async def test_a_per_minute_429_is_waited_out(world: World, database: Database) 
 async def test_a_spent_day_closes_it_for_everybody_whatever_the_body(
     body: str, world: World, database: Database
 ) -> None:
-    async with rig(world, database, daily_total=1, errors_body=body) as one:
+    async with rig(world, database, daily_total=3, errors_body=body) as one:
         await one.provider.author_page(name_of_most(world), 1, **WHO)
+        one.sandbox.spend_elsewhere(2)
         for _ in range(2):
             with pytest.raises(QuotaExhausted):
                 await one.provider.author_page(name_of_most(world), 1, **WHO)

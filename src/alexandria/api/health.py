@@ -9,14 +9,13 @@ from alexandria.api import shapes
 from alexandria.api.context import TheApp, TheWorkerState
 from alexandria.api.problems import NOT_READY, Refusal
 from alexandria.app import App, isbndb_account, isbndb_policy
-from alexandria.domain.quota import Account, day_of
+from alexandria.domain.quota import Account, State
 from alexandria.domain.quota_status import Status
-from alexandria.lookup import Hindrance, find_hindrance
 from alexandria.stores.postgres import is_migrated
 
 router = APIRouter(tags=["health"])
 
-_NO_KEY = Hindrance("no_key", "ALEXANDRIA_ISBNDB_KEY is not set", None)
+_NO_KEY = {"reason": "no_key", "detail": "ALEXANDRIA_ISBNDB_KEY is not set", "retry_at": None}
 
 
 @router.get("/health", summary="Is the process alive?")
@@ -45,14 +44,15 @@ async def ready(app: TheApp, worker: TheWorkerState) -> shapes.Readiness:
 async def quota_status(app: TheApp) -> shapes.QuotaStatus:
     """What was used of the day, what is left, and why nothing is sent if nothing is. Costs no unit."""
     status = await read_status(app)
-    hindrance = find_hindrance(status) if app.config.isbndb_key else _NO_KEY
-    fields: dict[str, Any] = {
-        **status.as_json(),
-        "can_make_calls": hindrance is None,
+    hindrance = status.hindrance()
+    why_not: dict[str, Any] = {
         "reason": hindrance and hindrance.reason,
         "detail": hindrance and hindrance.detail,
-        "retry_at": hindrance and hindrance.until,
+        "retry_at": hindrance and hindrance.retry_at,
     }
+    if not app.config.isbndb_key:
+        why_not = {**_NO_KEY, "can_make_calls": False}
+    fields: dict[str, Any] = {**status.as_json(), **why_not}
     return shapes.QuotaStatus.model_validate(fields)
 
 
@@ -61,6 +61,4 @@ async def read_status(app: App) -> Status:
     policy = isbndb_policy(app.config)
     if app.config.isbndb_key:
         return await app.quota.status(isbndb_account(app.config), policy)
-    now = app.clock.now()
-    account = Account.of("isbndb", "")
-    return Status(account, policy, read_at=now, day=day_of(now), used=0, next_slot_at=None, stop=None)
+    return Status(policy, read_at=app.clock.now(), state=State(Account.of("isbndb", "")))

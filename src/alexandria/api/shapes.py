@@ -46,11 +46,13 @@ class Readiness(Shape):
 
 
 class Units(Shape):
-    """Of what is used: calls whose outcome is known, calls in flight, and calls whose outcome nobody reported."""
+    """Of what is used: calls whose cost is known, calls in flight, calls whose cost nobody knows yet, and what the provider
+    counted beyond ours (less than 0: what it counted less)."""
 
     settled: int
     reserved: int
-    expired: int
+    unresolved: int
+    foreign: int
 
 
 class Usage(Shape):
@@ -61,30 +63,81 @@ class Usage(Shape):
     requests: int
     settled: int
     reserved: int
-    expired: int
+    unresolved: int
+
+
+class ProviderCount(Shape):
+    """What the provider itself has counted today, whoever spent it."""
+
+    total: int
+    spent: int
+    read_at: datetime
+
+
+class Rate(Shape):
+    """The pace: so many requests in any span so long."""
+
+    requests: int
+    window_seconds: float
+    is_learnt: bool = Field(description="Whether the provider named it; else it is the configured one.")
+
+
+class Stop(Shape):
+    """An answer that stopped everybody."""
+
+    reason: str
+    detail: str
+    stopped_at: datetime
+    until: datetime | None = Field(
+        description="null: until a person, or a free call, finds the cause mended."
+    )
+
+
+class LaneStatus(Shape):
+    """What is kept for a lane, what it used, and what it may still spend without touching what is kept for others."""
+
+    lane: str
+    floor: int = Field(description="Units of the day that lower lanes leave for it.")
+    floor_standing: int = Field(description="What of that is still kept: it melts before the reset.")
+    used: int
+    remaining: int
 
 
 class QuotaStatus(Shape):
     """How the day's quota stands. The first eight fields are named as in the predecessor's API."""
 
-    daily_limit: int = Field(description="Units a day that the provider grants.")
-    safety_limit: int = Field(description="Units a day that Alexandria spends at most.")
-    used: int = Field(description="Units charged to the day, calls in flight included.")
-    remaining: int = Field(description="Units left of the daily limit.")
-    safety_remaining: int = Field(description="Units left of the safety limit: what may still be spent.")
+    daily_limit: int | None = Field(
+        description="Units a day that the provider grants; null: it has no limit for a day."
+    )
+    safety_limit: int | None = Field(description="Units a day that are spent at most, by whomever.")
+    used: int = Field(description="Units charged to the day: calls in flight and foreign use included.")
+    remaining: int | None = Field(description="Units left of the daily limit.")
+    safety_remaining: int | None = Field(
+        description="Units left of the safety limit: what may still be spent."
+    )
     percentage_used: float = Field(description="Of the safety limit, with two decimals.")
     reset_at: datetime = Field(description="When the provider's next day begins.")
     can_make_calls: bool = Field(description="Whether a call could be made now.")
     reason: str | None = Field(
         description="Why no call can be made: `exhausted`, `breaker` (told to slow down), `suspended` (the key is refused),"
-        " `guard` (around midnight UTC) or `no_key`."
+        " `guard` (around the provider's midnight) or `no_key`."
     )
     detail: str | None = Field(description="The same in words.")
     retry_at: datetime | None = Field(description="When that ends; null when a person has to act.")
     provider: str
     day: date = Field(description="The provider's day that all this is about.")
+    is_day_confirmed: bool = Field(description="Whether the provider has said that it is this day.")
     units: Units
+    provider_count: ProviderCount | None = Field(
+        description="The provider's own count, when it was last asked today."
+    )
+    rate: Rate
     next_slot_at: datetime | None = Field(description="The first time that is free for a request.")
+    stop: Stop | None = Field(description="What an answer of the provider stopped everybody for.")
+    failures_in_a_row: int = Field(
+        description="Answers of no use in a row; after five nobody asks for a while."
+    )
+    lanes: list[LaneStatus]
     consumers: list[Usage]
 
 

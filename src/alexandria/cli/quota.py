@@ -27,7 +27,7 @@ def quota_status(as_json: AsJson = False) -> None:
             ("hard limit", status.policy.hard_limit),
             ("used", status.used),
             ("of these in flight", status.reserved),
-            ("of these unresolved", status.expired),
+            ("of these unresolved", status.unresolved),
             ("remaining", status.remaining),
             ("resets at", f"{status.resets_at:%Y-%m-%d %H:%M} UTC"),
             ("can make calls", "yes" if status.can_make_calls else "no"),

@@ -19,8 +19,8 @@ from alexandria import __version__
 from alexandria.app import App, isbndb_account, isbndb_policy
 from alexandria.domain.covers import CoverState
 from alexandria.domain.errors import StoreUnavailable
+from alexandria.domain.quota import Denied
 from alexandria.domain.quota_status import Status
-from alexandria.lookup import Hindrance, find_hindrance
 from alexandria.stores.catalogue import CatalogueStore, Counts
 from alexandria.stores.covers import Cover, CoverStore
 from alexandria.stores.harvests import Failure, HarvestStore, Progress, Run, RunState
@@ -99,7 +99,7 @@ class Overview:
     worker_detail: str
     quota: Status | None
     """None when no key is configured."""
-    hindrance: Hindrance | None
+    hindrance: Denied | None
     active: Sequence[RunLine]
     ended: Sequence[RunLine]
     covers: Mapping[CoverState, int]
@@ -159,7 +159,7 @@ class Dashboard:
                 worker=worker,
                 worker_detail=detail,
                 quota=status,
-                hindrance=find_hindrance(status) if status else None,
+                hindrance=status.hindrance() if status else None,
                 active=sorted(
                     (each for each in lines if each.run.state in _ACTIVE),
                     key=lambda each: each.run.state != RunState.RUNNING,

@@ -32,15 +32,25 @@ class StoreUnavailable(AlexandriaError):
 
 
 class QuotaDenied(AlexandriaError):
-    """The coordinator refused a reservation; `reason` is one of `quota.DenialReason`, `retry_at` may be unknown."""
+    """The coordinator refused a reservation; `reason` is one of `quota.DenialReason`, `retry_at` may be unknown.
+
+    `retry_at` is by the coordinator's clock; `retry_after` is the same as a span, for who has another clock.
+    """
 
     def __init__(
-        self, provider: str, reason: str, *, detail: str = "", retry_at: datetime | None = None
+        self,
+        provider: str,
+        reason: str,
+        *,
+        detail: str = "",
+        retry_at: datetime | None = None,
+        retry_after: timedelta | None = None,
     ) -> None:
         self.provider = provider
         self.reason = reason
         self.detail = detail
         self.retry_at = retry_at
+        self.retry_after = retry_after
         until = f", again at {retry_at:%Y-%m-%d %H:%M:%S} UTC" if retry_at else ""
         super().__init__(f"{provider}: {detail or reason}{until}")
 

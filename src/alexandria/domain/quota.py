@@ -1,33 +1,42 @@
-"""The quota's rule: may this request be sent, from when until when; if not, why not and when to ask again.
+"""The quota's words: whose units, by which policy, for which request, and what is known of an account.
 
-Pure: the account's state, the request, the policy and the time come in, a decision goes out. The store (`stores/quota.py`) holds
-the account's row locked while it asks, so that what is decided here is what happens (design.md, section 5).
+What may be sent is decided in `reserving.py`, what a call turned out to cost in `settling.py`, what the provider's own count
+proves in `reconciling.py`. All of it is pure: values come in, a `Change` goes out, and the store (`stores/quota.py`) writes it
+down while it holds the account's row locked (design.md, section 5).
 """
 
 import hashlib
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 from enum import StrEnum, auto
+from functools import cached_property
 from uuid import UUID
 
 from alexandria.domain.errors import InvalidInput
+from alexandria.domain.quota_days import Days
 
-EXPIRY_GRACE = timedelta(minutes=2)
-"""How long after its `use_before` an unsettled reservation counts as in flight: longer than the longest call."""
+UNLIMITED = 2_147_483_647
+"""The limit of a provider that has none for a day: more than any of them answers, and what an `int` column can hold."""
 
-LONGEST_QUEUE = timedelta(minutes=2)
-"""A slot further ahead was not reached by waiting in turn (15 s and a window's requests): some clock was wrong."""
+RECONCILER = "reconciliation"
+"""The consumer of the free calls that ask a provider for its own count; they pass where a paid call would not."""
 
-_MICROSECOND = timedelta(microseconds=1)
-_GUARDED = "nothing is sent around midnight UTC"
+ARRIVAL_SPAN = timedelta(minutes=2)
+"""How long after its `use_before` a call may still reach the provider, or its answer us: longer than the longest call."""
 
 
 class Lane(StrEnum):
-    """Who waits for the answer: a person, a clock, or nobody (design.md, section 5)."""
+    """Who waits for the answer: a person, a clock, or nobody (design.md, section 5); the higher lane comes first."""
 
     INTERACTIVE = auto()
     SCHEDULED = auto()
     BULK = auto()
+
+    @property
+    def above(self) -> tuple["Lane", ...]:
+        """The lanes whose floors this one leaves alone."""
+        return tuple(Lane)[: tuple(Lane).index(self)]
 
 
 class DenialReason(StrEnum):
@@ -64,22 +73,46 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """At most `requests` in any span as long as `window`."""
+
+    requests: int
+    window: timedelta
+
+
+@dataclass(frozen=True)
 class Policy:
-    """What one account may spend, and how fast. Raises InvalidInput when the figures contradict each other."""
+    """What one account may spend, how fast, and who comes first. Raises InvalidInput when the figures contradict each other.
+
+    A policy is data: `providers/policies.py` holds one for each provider, and nothing else about a provider's limits is code.
+    """
 
     hard_limit: int = 15_000
     """Units a day that the provider grants (contracts/isbndb.md, section 5)."""
     safe_limit: int = 13_000
-    """Units a day that we spend at most (design.md, section 5)."""
+    """Units a day that are spent at most, by whomever (design.md, section 5)."""
     requests_per_window: int = 180
     window: timedelta = timedelta(seconds=60)
     """At most so many requests in any span so long (contracts/isbndb.md, section 5: Premium)."""
     fence_span: timedelta = timedelta(seconds=3)
     """How long after its `not_before` a request may still be sent."""
     guard_span: timedelta = timedelta(seconds=5)
-    """Nothing is sent so close to midnight UTC, on either side (hard-cases.md, G16)."""
+    """Nothing is sent so close to the provider's midnight, on either side (hard-cases.md, G16)."""
     longest_wait: timedelta = timedelta(seconds=15)
-    """A slot further ahead is denied instead of granted."""
+    """A slot further ahead is denied instead of granted; lower lanes may look even less far ahead (`pacing.py`)."""
+    reset_zone: str = "UTC"
+    """Where the provider's day begins at midnight, as a name of the time zone database."""
+    has_counter: bool = False
+    """Whether the provider tells its own count for nothing: then no unit is spent before that count and its day are known."""
+    floors: Mapping[Lane, int] = field(default_factory=dict)
+    """Units of the day that lower lanes leave for a lane, until they melt."""
+    melt_begins: timedelta = timedelta(hours=4)
+    melt_ends: timedelta = timedelta(minutes=30)
+    """Between so long before the reset and so long before it the floors melt to nothing: what nobody waits for uses up the day."""
+    ceilings: Mapping[str, int] = field(default_factory=dict)
+    """Units a day that one consumer may spend at most."""
+    needs_contact: bool = False
+    """Whether the provider refuses callers that don't name a contact (contracts/openlibrary.md, section 6; wikidata.md, 5)."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.safe_limit <= self.hard_limit:
@@ -92,17 +125,28 @@ class Policy:
         for name in ("fence_span", "guard_span", "longest_wait"):
             if not timedelta(0) <= (span := getattr(self, name)) <= timedelta(hours=6):
                 raise InvalidInput(name, span, "must lie between 0 and 6 hours")
+        if not timedelta(0) <= self.melt_ends < self.melt_begins <= timedelta(days=1):
+            raise InvalidInput("melt_begins", self.melt_begins, "must come before melt_ends, within a day")
+        if min([*self.floors.values(), *self.ceilings.values()], default=0) < 0:
+            raise InvalidInput("floors", dict(self.floors), "floors and ceilings must not be negative")
+        if sum(self.floors.values()) > self.safe_limit:
+            raise InvalidInput(
+                "floors", dict(self.floors), f"together more than the safe limit, {self.safe_limit:,}"
+            )
+
+    @cached_property
+    def days(self) -> Days:
+        """The provider's calendar."""
+        return Days(self.reset_zone)
 
     @property
-    def slot_spacing(self) -> timedelta:
-        """The span between two requests' slots: (window + fence span) / requests, rounded up past equality.
+    def rate(self) -> Rate:
+        """The pace that is configured; the provider may turn out to grant less."""
+        return Rate(self.requests_per_window, self.window)
 
-        Why this keeps the rate: let W be the window, D the fence span, R the requests per window, T this spacing, so that
-        R*T > W + D. A request of slot s is sent at some time in [s, s + D]. Those sent in a span of length W that starts at t
-        therefore have slots in [t - D, t + W], which is W + D long. N slots that are T or more apart need (N - 1)*T, so
-        (N - 1)*T <= W + D < R*T, hence N <= R, whatever the delays and whether or not the ends of the span count.
-        """
-        return (self.window + self.fence_span) // self.requests_per_window + _MICROSECOND
+    def limit_of(self, total: int) -> int:
+        """The units to spend at most of a day's allowance of `total`: the same share as of the hard limit, and never more."""
+        return min(self.safe_limit, total * self.safe_limit // self.hard_limit) if self.hard_limit else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +160,18 @@ class Request:
     requests: int = 1
     job: str | None = None
 
+    @property
+    def is_probe(self) -> bool:
+        """Whether it only asks for the provider's own count: it costs nothing, and answers what holds others up."""
+        return self.units == 0 and self.consumer == RECONCILER
+
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Leave to send once, not before `not_before` and not after `use_before`; its units are charged to `day`."""
+    """Leave to send once, not before `not_before` and not after `use_before`; its units are charged to `day`.
+
+    The times are the store's. `as_of` is that clock at the moment of the answer: who has another clock counts from there.
+    """
 
     request_id: UUID
     account: Account
@@ -127,6 +179,7 @@ class Reservation:
     units: int
     not_before: datetime
     use_before: datetime
+    as_of: datetime = field(compare=False)
 
 
 class ReservationState(StrEnum):
@@ -135,12 +188,26 @@ class ReservationState(StrEnum):
     RESERVED = auto()
     SETTLED = auto()
     RELEASED = auto()
-    EXPIRED = auto()
+    UNRESOLVED = auto()
+    """It may have been sent, and nobody knows what it cost: charged until the provider's own count proves otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is kept of a reservation: its request, its state and what it is charged, on its own day and on the next."""
+
+    request: Request
+    reservation: Reservation
+    state: ReservationState = ReservationState.RESERVED
+    units_charged: int = 0
+    carried_to: date | None = None
+    """The next day, when the call may have been counted there: then it is charged on both until that is known."""
+    units_carried: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """An answer that stopped everybody who shares the account; `until` None holds until a person resumes."""
+    """An answer that stopped everybody who shares the account; `until` None holds until a person or a free probe resumes."""
 
     reason: DenialReason
     detail: str
@@ -161,161 +228,122 @@ class Stop:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """What is already kept under a request's id."""
+Spender = tuple[Lane, str]
+"""A lane and a consumer in it."""
 
-    request: Request
-    reservation: Reservation
-    state: ReservationState
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One provider day's count."""
+
+    day: date
+    units_charged: int = 0
+    """Everything: what reservations are charged, and what the provider counted beyond them."""
+    used: Mapping[Spender, int] = field(default_factory=dict)
+    """The part that reservations are charged, by lane and consumer."""
+    total: int | None = None
+    """What the provider itself says it grants that day; None before it said so."""
+
+    def used_in(self, lane: Lane) -> int:
+        """Units charged to one lane."""
+        return sum(units for (each, _), units in self.used.items() if each is lane)
+
+    def used_by(self, consumer: str) -> int:
+        """Units charged to one consumer, in whichever lane."""
+        return sum(units for (_, each), units in self.used.items() if each == consumer)
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """How often in a row the provider gave no usable answer; the breaker follows from it and from time alone."""
+
+    count: int = 0
+    last_at: datetime | None = None
+    probed_at: datetime | None = None
+    """When a call was last let through to try whether it is well again."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the store knows about an account on one day, read under its lock."""
+    """What the store knows about an account, read under its lock."""
 
     account: Account
-    day: date
-    units_charged: int
-    """Everything charged to `day`: settled, reserved and expired."""
+    window: Window | None = None
+    """The count of `day`; None when nothing was opened yet."""
+    ahead: timedelta = timedelta(0)
+    """The provider's clock minus the store's, by the last answer's Date."""
     next_slot_at: datetime | None = None
     """The first time that is still free for a request; None before the first one."""
+    rate: Rate | None = None
+    """What the provider says it grants; None before it said so."""
     stop: Stop | None = None
-    recorded: Recorded | None = None
+    failures: Failures = Failures()
+    recorded: Record | None = None
+    """What is already kept under the request's id."""
+    is_known: bool = True
+    """Whether the count was compared with the provider's since this process began and since the database was last restarted."""
+    units_in_flight: int = 0
+    """The part of `window` whose calls may still reach the provider: reserved, or without an answer for a short while."""
+    units_unresolved: int = 0
+    """The part of `window` that the provider's count may still give back, calls in flight included."""
+
+    @property
+    def day(self) -> date | None:
+        """The provider's day, as far as it is known: the last one that was opened."""
+        return self.window.day if self.window else None
+
+
+class Kind(StrEnum):
+    """What an entry of the ledger says."""
+
+    RESERVE = auto()
+    SETTLE = auto()
+    RELEASE = auto()
+    UNRESOLVE = auto()
+    """No answer came, or none that tells the cost: it stays charged."""
+    CARRY = auto()
+    """The day ended while the call was out: it counts on the next one too."""
+    FOREIGN = auto()
+    """The provider counted more than ours: somebody else spends the same allowance."""
+    RECONCILE = auto()
+    """The provider counted less than we had charged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the ledger: the change of what is charged to a day. The sum of a day's entries is its `units_charged`."""
+
+    day: date
+    kind: Kind
+    units: int
+    spender: Spender | None = None
+    """Whose reservation it concerns; None for what concerns no reservation."""
+    request_id: UUID | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to be written down, all of it or nothing."""
+
+    state: State
+    records: tuple[Record, ...] = ()
+    """Reservations as they are from now on."""
+    entries: tuple[Entry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The answer yes. `is_new` is False when the same request had been granted before: then nothing is to be written."""
+    """The answer yes. `change` is None when the same request had been granted before: then nothing is to be written."""
 
     reservation: Reservation
-    next_slot_at: datetime | None
-    is_new: bool
+    change: Change | None
 
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """The answer no: why, and when asking again makes sense (None: not before something changes)."""
+    """The answer no: why, and when asking again makes sense (None: not before something changes). It changes nothing."""
 
     reason: DenialReason
     detail: str
     retry_at: datetime | None = None
-
-
-def decide(state: State, request: Request, policy: Policy, now: datetime) -> Granted | Denied:
-    """Whether `request` may be sent. The store writes what a new grant says and nothing for anything else."""
-    return (
-        _refuse_invalid(request, policy)
-        or _refuse_while_stopped(state, now)
-        or _repeat(state, request)
-        or _refuse_around_midnight(state, policy, now)
-        or _refuse_beyond_limit(state, request, policy, now)
-        or _grant_slot(state, request, policy, now)
-    )
-
-
-def _refuse_invalid(request: Request, policy: Policy) -> Denied | None:
-    flaw = None
-    if request.units < 0:
-        flaw = f"{request.units} units wanted: a request costs 0 or more"
-    elif 0 < policy.safe_limit < request.units:
-        flaw = f"{request.units:,} units wanted at once: a whole day has {policy.safe_limit:,}; split the request"
-    elif not 1 <= request.requests <= policy.requests_per_window:
-        flaw = f"{request.requests:,} requests at once: a window has {policy.requests_per_window:,}"
-    elif not request.consumer:
-        flaw = "no consumer is named"
-    return Denied(DenialReason.INVALID, flaw) if flaw else None
-
-
-def _refuse_while_stopped(state: State, now: datetime) -> Denied | None:
-    if state.stop is None or not state.stop.holds(now):
-        return None
-    return Denied(state.stop.reason, state.stop.detail, state.stop.until)
-
-
-def _repeat(state: State, request: Request) -> Granted | Denied | None:
-    """The answer to an id that was used before: the same one, and only for the same request that is still open."""
-    recorded = state.recorded
-    if recorded is None:
-        return None
-    if recorded.request != request or recorded.reservation.account != state.account:
-        return Denied(DenialReason.INVALID, f"request {request.request_id} is already another request's id")
-    if recorded.state is not ReservationState.RESERVED:
-        detail = f"request {request.request_id} is already {recorded.state}; a retry needs a new id"
-        return Denied(DenialReason.INVALID, detail)
-    return Granted(recorded.reservation, state.next_slot_at, is_new=False)
-
-
-def _refuse_around_midnight(state: State, policy: Policy, now: datetime) -> Denied | None:
-    if state.day != day_of(now):
-        return Denied(DenialReason.GUARD, "the day changed while this was asked; ask again", now)
-    opens_at, _ = open_hours(state.day, policy)
-    if now < opens_at:
-        return Denied(DenialReason.GUARD, _GUARDED, opens_at)
-    return None
-
-
-def _refuse_beyond_limit(state: State, request: Request, policy: Policy, now: datetime) -> Denied | None:
-    if request.units == 0 or state.units_charged + request.units <= policy.safe_limit:
-        return None
-    left = max(0, policy.safe_limit - state.units_charged)
-    detail = f"{request.units:,} units wanted, {left:,} of {policy.safe_limit:,} are left for {state.day}"
-    return Denied(DenialReason.EXHAUSTED, detail, next_day_opens_at(now, policy))
-
-
-def _grant_slot(state: State, request: Request, policy: Policy, now: datetime) -> Granted | Denied:
-    """Grant the first free slot, unless it lies too far ahead or too near to midnight to be used in full.
-
-    A reservation of n requests keeps n - 1 spacings free before its slot and n after it, so that N requests in a row still span
-    (N - 1) spacings or more, which is what the proof at `Policy.slot_spacing` rests on.
-    """
-    spacing = policy.slot_spacing
-    slot_at = now
-    if state.next_slot_at is not None:
-        slot_at = max(now, state.next_slot_at + (request.requests - 1) * spacing)
-    if denial := _refuse_slot(slot_at, policy, now):
-        return denial
-    reservation = Reservation(
-        request_id=request.request_id,
-        account=state.account,
-        day=state.day,
-        units=request.units,
-        not_before=slot_at,
-        use_before=slot_at + policy.fence_span,
-    )
-    return Granted(reservation, slot_at + request.requests * spacing, is_new=True)
-
-
-def _refuse_slot(slot_at: datetime, policy: Policy, now: datetime) -> Denied | None:
-    wait = slot_at - now
-    # Waiting in turn never takes longer than the longest wait and two full windows of requests.
-    if wait > max(LONGEST_QUEUE, policy.longest_wait + 2 * (policy.window + policy.fence_span)):
-        taken = f"slots are taken until {slot_at:%Y-%m-%d %H:%M:%S} UTC: a clock was wrong"
-        return Denied(DenialReason.UNCONFIRMED, f"{taken}; set it right, then resume the account", slot_at)
-    _, closes_at = open_hours(day_of(now), policy)
-    if slot_at + policy.fence_span > closes_at:
-        return Denied(DenialReason.GUARD, _GUARDED, next_day_opens_at(now, policy))
-    if wait > policy.longest_wait:
-        detail = f"the next free slot is at {slot_at:%H:%M:%S} UTC"
-        return Denied(DenialReason.PACED, detail, slot_at - policy.longest_wait)
-    return None
-
-
-def day_of(now: datetime) -> date:
-    """The provider's day at `now`: it changes at 00:00 UTC (contracts/isbndb.md, section 5)."""
-    return now.astimezone(UTC).date()
-
-
-def next_day_opens_at(now: datetime, policy: Policy) -> datetime:
-    """When a new day's first request may be sent: what a daily 429 stops an account until."""
-    return midnight(day_of(now) + timedelta(days=1)) + policy.guard_span
-
-
-def open_hours(day: date, policy: Policy) -> tuple[datetime, datetime]:
-    """The times between which requests of a day may be sent."""
-    return midnight(day) + policy.guard_span, midnight(day + timedelta(days=1)) - policy.guard_span
-
-
-def midnight(day: date) -> datetime:
-    """When a day begins, UTC."""
-    return datetime.combine(day, time(), UTC)

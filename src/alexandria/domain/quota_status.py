@@ -1,10 +1,27 @@
-"""How an account stands: what was used of the day, by whom, and whether the books agree."""
+"""How an account stands: what was used of the day, by whom, what is left for whom, and how it will go on."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, timedelta
+from uuid import UUID
 
-from alexandria.domain.quota import Account, Lane, Policy, Stop, midnight, open_hours
+from alexandria.domain.quota import (
+    Account,
+    DenialReason,
+    Denied,
+    Lane,
+    Policy,
+    Request,
+    State,
+    Stop,
+    Window,
+)
+from alexandria.domain.reserving import is_unlimited, kept_back, limit_on, melt, proposed_day, reserve
+
+PACE_SPAN = timedelta(hours=1)
+"""The pace of a forecast is that of the last hour: long enough to see a schedule, short enough to follow a new run."""
+
+_CLEARED_UP_BY_ASKING = frozenset({DenialReason.PACED, DenialReason.UNCONFIRMED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,23 +33,68 @@ class Usage:
     requests: int
     settled: int
     reserved: int
-    expired: int
+    unresolved: int
+
+    @property
+    def units(self) -> int:
+        """Everything that is charged for it."""
+        return self.settled + self.reserved + self.unresolved
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """How the day goes on at the pace of its last hour, and how long the queued work takes."""
+
+    units_per_hour: float
+    exhausted_at: datetime | None
+    """When nothing is left at this pace; None when that is after the reset."""
+    units_left_at_reset: int
+    """What is not spent by then at this pace."""
+    units_queued: int
+    days_queued: float | None
+    """Days that the queued work takes, today's rest included; None when nothing may be spent at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """How an account stands at `read_at`; all figures are units of `day`."""
 
-    account: Account
     policy: Policy
     read_at: datetime
-    day: date
-    used: int
-    """Everything charged to the day: settled, reserved and expired."""
-    next_slot_at: datetime | None
-    stop: Stop | None
-    """What stops everybody now; None when nothing does."""
+    state: State
+    """Its window is that of `day`, opened or not."""
+    is_confirmed: bool = True
+    """Whether the provider has said that it is `day`; False shortly after midnight, and before the first call."""
+    provider_total: int | None = None
+    provider_spent: int | None = None
+    provider_read_at: datetime | None = None
+    """The provider's own count, when it was last asked that day."""
     usages: Sequence[Usage] = field(default=())
+
+    @property
+    def account(self) -> Account:
+        """Whose units these are."""
+        return self.state.account
+
+    @property
+    def window(self) -> Window:
+        """The day's count."""
+        return self.state.window or Window(proposed_day(self.state, self.policy, self.read_at))
+
+    @property
+    def day(self) -> date:
+        """The provider's day."""
+        return self.window.day
+
+    @property
+    def used(self) -> int:
+        """Everything charged to the day: settled, reserved, unresolved and foreign."""
+        return self.window.units_charged
+
+    @property
+    def limit(self) -> int:
+        """What may be charged: the safe limit, or less if the provider grants less."""
+        return limit_on(self.window, self.policy)
 
     @property
     def settled(self) -> int:
@@ -45,56 +107,141 @@ class Status:
         return sum(each.reserved for each in self.usages)
 
     @property
-    def expired(self) -> int:
-        """Charged for calls whose outcome nobody reported; spent until proven otherwise."""
-        return sum(each.expired for each in self.usages)
+    def unresolved(self) -> int:
+        """Charged for calls whose cost nobody knows; spent until the provider's count proves otherwise."""
+        return sum(each.unresolved for each in self.usages)
+
+    @property
+    def foreign(self) -> int:
+        """What the provider counted beyond ours; negative when it counted less than we thought."""
+        return self.used - self.settled - self.reserved - self.unresolved
 
     @property
     def remaining(self) -> int:
         """What may still be spent below the safe limit."""
-        return max(0, self.policy.safe_limit - self.used)
+        return max(0, self.limit - self.used)
+
+    @property
+    def stop(self) -> Stop | None:
+        """What stops everybody now; None when nothing does."""
+        stop = self.state.stop
+        return stop if stop and stop.holds(self.read_at) else None
+
+    @property
+    def next_slot_at(self) -> datetime | None:
+        """The first time that is free for a request."""
+        return self.state.next_slot_at
 
     @property
     def percentage_used(self) -> float:
         """Of the safe limit, with two decimals; 100 means that nothing is sent any more."""
-        limit = self.policy.safe_limit
-        return round(100 * self.used / limit, 2) if limit else 100.0
+        return round(100 * self.used / self.limit, 2) if self.limit else 100.0
 
     @property
     def resets_at(self) -> datetime:
-        """The next midnight UTC."""
-        return midnight(self.day + timedelta(days=1))
+        """The provider's next midnight, by its clock."""
+        return self.policy.days.ends_at(self.day)
+
+    def hindrance(self, lane: Lane = Lane.INTERACTIVE) -> Denied | None:
+        """Why a call of one unit could not be reserved now, but for the wait for its slot; None when it could.
+
+        What the coordinator clears up by asking the provider for its count hinders nobody.
+        """
+        request = Request(UUID(int=0), lane, "status", 1)
+        state = replace(self.state, next_slot_at=None, is_known=True, recorded=None)
+        decision = reserve(state, request, replace(self.policy, has_counter=False), self.read_at)
+        hinders = isinstance(decision, Denied) and decision.reason not in _CLEARED_UP_BY_ASKING
+        return decision if isinstance(decision, Denied) and hinders else None
 
     @property
     def can_make_calls(self) -> bool:
         """Whether a call of one unit could be reserved now, but for the wait for its slot."""
-        opens_at, closes_at = open_hours(self.day, self.policy)
-        is_open = opens_at <= self.read_at <= closes_at - self.policy.fence_span
-        return is_open and self.remaining > 0 and self.stop is None
+        return self.hindrance() is None
+
+    def lanes(self) -> list[dict[str, object]]:
+        """For each lane: its floor and what still stands of it, what it used, and what it may still spend."""
+        standing = melt(self.day, self.policy, self.read_at + self.state.ahead)
+        return [
+            {
+                "lane": lane.value,
+                "floor": self.policy.floors.get(lane, 0),
+                "floor_standing": int(self.policy.floors.get(lane, 0) * standing),
+                "used": self.window.used_in(lane),
+                "remaining": max(0, self.remaining - kept_back(self.window, self.policy, lane, standing)),
+            }
+            for lane in Lane
+        ]
+
+    def forecast(self, units_in_span: int, *, units_queued: int = 0) -> Forecast:
+        """How the day goes on; `units_in_span` were charged within the last `PACE_SPAN`, or since the day began."""
+        now = self.read_at + self.state.ahead
+        span = min(PACE_SPAN, max(now - self.policy.days.begins_at(self.day), timedelta(minutes=1)))
+        left = max(self.resets_at - now, timedelta(0))
+        per_hour = units_in_span / (span / timedelta(hours=1))
+        until = timedelta(hours=self.remaining / per_hour) if per_hour else None
+        wanted = units_queued - self.remaining
+        return Forecast(
+            units_per_hour=round(per_hour, 1),
+            exhausted_at=self.read_at + until if until is not None and until <= left else None,
+            units_left_at_reset=max(0, self.remaining - int(per_hour * (left / timedelta(hours=1)))),
+            units_queued=units_queued,
+            days_queued=_days(units_queued, self.remaining, wanted, self.limit),
+        )
 
     def as_json(self) -> dict[str, object]:
         """For the CLI and the API; the first eight names are the predecessor's (predecessor.md, 1.12)."""
+        hard_limit = self.provider_total if self.provider_total is not None else self.policy.hard_limit
+        is_limited = not is_unlimited(self.policy)
         return {
-            "daily_limit": self.policy.hard_limit,
-            "safety_limit": self.policy.safe_limit,
+            "daily_limit": hard_limit if is_limited else None,
+            "safety_limit": self.limit if is_limited else None,
             "used": self.used,
-            "remaining": max(0, self.policy.hard_limit - self.used),
-            "safety_remaining": self.remaining,
-            "percentage_used": self.percentage_used,
+            "remaining": max(0, hard_limit - self.used) if is_limited else None,
+            "safety_remaining": self.remaining if is_limited else None,
+            "percentage_used": self.percentage_used if is_limited else 0.0,
             "reset_at": self.resets_at.isoformat(),
             "can_make_calls": self.can_make_calls,
             "provider": self.account.provider,
             "day": self.day.isoformat(),
-            "units": {"settled": self.settled, "reserved": self.reserved, "expired": self.expired},
+            "is_day_confirmed": self.is_confirmed,
+            "units": {
+                "settled": self.settled,
+                "reserved": self.reserved,
+                "unresolved": self.unresolved,
+                "foreign": self.foreign,
+            },
+            "provider_count": self._provider_count(),
+            "rate": {
+                "requests": (self.state.rate or self.policy.rate).requests,
+                "window_seconds": (self.state.rate or self.policy.rate).window.total_seconds(),
+                "is_learnt": self.state.rate is not None,
+            },
             "next_slot_at": self.next_slot_at and self.next_slot_at.isoformat(),
             "stop": self.stop and self.stop.as_json(),
+            "failures_in_a_row": self.state.failures.count,
+            "lanes": self.lanes(),
             "consumers": [asdict(each) for each in self.usages],
         }
+
+    def _provider_count(self) -> dict[str, object] | None:
+        if self.provider_read_at is None:
+            return None
+        return {
+            "total": self.provider_total,
+            "spent": self.provider_spent,
+            "read_at": self.provider_read_at.isoformat(),
+        }
+
+
+def _days(units_queued: int, remaining: int, wanted: int, limit: int) -> float | None:
+    if units_queued <= remaining:
+        return round(units_queued / limit, 2) if limit else (0.0 if not units_queued else None)
+    return round(remaining / limit + wanted / limit, 2) if limit else None
 
 
 @dataclass(frozen=True, slots=True)
 class Discrepancy:
-    """A day on which the three accounts of what was charged differ: that is a defect, or somebody edited the tables."""
+    """A day on which the accounts of what was charged differ: that is a defect, or somebody edited the tables."""
 
     account: Account
     day: date

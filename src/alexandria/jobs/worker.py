@@ -15,7 +15,7 @@ from pgqueuer.qm import QueueManager
 from pgqueuer.queries import Queries as JobQueries
 from psycopg import AsyncConnection, OperationalError
 
-from alexandria.app import App
+from alexandria.app import App, recount_if_due
 from alexandria.covers import fetch_cover
 from alexandria.domain.errors import StoreUnavailable
 from alexandria.domain.isbn import Isbn
@@ -175,6 +175,7 @@ class Worker:
         async with self.app.database.transaction() as connection:
             await feed_covers(connection, now=self.app.clock.now())
         await self.app.quota.expire()
+        await recount_if_due(self.app)
 
     async def _feed_run(self, run_id: str) -> None:
         async with self.app.database.transaction() as connection:

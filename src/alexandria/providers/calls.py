@@ -1,13 +1,15 @@
 """What passes through the gateway: a call, its answer, and what one provider's answers mean for everybody who shares its key."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum, auto
 from typing import Protocol
 
-from alexandria.domain.quota import Account, DenialReason, Lane, Policy, Request, Reservation
+from alexandria.domain.quota import Account, DenialReason, Lane, Policy, Rate, Request, Reservation
+from alexandria.domain.reconciling import Reading, Reconciliation
+from alexandria.domain.settling import Evidence
 
 MEBIBYTE = 1024 * 1024
 
@@ -19,18 +21,36 @@ class Quota(Protocol):
         """Leave to send once. Raises QuotaDenied, QuotaExhausted or StoreUnavailable."""
         ...
 
-    async def settle(self, reservation: Reservation, *, units_spent: int, outcome: str) -> None:
+    async def settle(
+        self,
+        reservation: Reservation,
+        *,
+        units_spent: int,
+        outcome: str,
+        is_certain: bool,
+        evidence: Evidence,
+        policy: Policy,
+        requests_spent: int | None = None,
+    ) -> None:
         """The request was, or may have been, sent. Idempotent."""
         ...
 
-    async def release(self, reservation: Reservation, *, reason: str) -> None:
-        """The request provably was not sent. Idempotent."""
+    async def release(self, reservation: Reservation, *, reason: str, is_failure: bool = False) -> None:
+        """The request provably was not sent. Idempotent. `is_failure` when that was because nobody answers there."""
         ...
 
     async def stop(
         self, account: Account, *, until: datetime | None, reason: DenialReason, detail: str
     ) -> None:
         """Nobody sends for this account before `until`; None: before a person resumes it."""
+        ...
+
+    async def claim_count(self, account: Account, *, only_if_due: bool = False) -> datetime | None:
+        """The coordinator's time when the caller is to ask the provider for its count now; None when somebody else does."""
+        ...
+
+    async def reconcile(self, account: Account, policy: Policy, reading: Reading) -> Reconciliation:
+        """Bring our count to what the provider's proves."""
         ...
 
 
@@ -130,7 +150,15 @@ class Verdict:
     """What the provider says it charged; None: what the call was reserved for."""
     wait: timedelta | None = None
     """How long the provider asks us to wait."""
+    is_certain: bool = False
+    """Whether the cost is known; else it stays charged until the provider's count tells (contracts/isbndb.md, section 4)."""
+    requests_spent: int | None = None
+    """What the provider's rate window counted, where that is less than was reserved: seconds of processing, say."""
     remaining_today: int | None = None
+    total_today: int | None = None
+    """Units that the provider grants for the day."""
+    rate: Rate | None = None
+    """The pace that the provider says it grants."""
     most_retries: int | None = None
     """How often asking again makes sense at most; None: as often as the gateway does it anyway."""
 
@@ -139,12 +167,14 @@ class Verdict:
 class Source:
     """Whose units a call spends, within which limits, and how to read what comes back.
 
-    `read` must not raise: an answer that it does not understand is `FAILED`.
+    `read` must not raise: an answer that it does not understand is `FAILED`. `count` asks the provider for its own count, for
+    nothing; it is handed the coordinator's time just before.
     """
 
     account: Account
     policy: Policy
     read: Callable[[Call, Answer], Verdict]
+    count: Callable[[datetime], Awaitable[Reading]] | None = None
 
 
 class Sender(Protocol):

@@ -10,7 +10,7 @@ import socket
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
@@ -25,12 +25,23 @@ from alexandria.domain.errors import (
     ProviderError,
     ProviderRefused,
     ProviderUnavailable,
+    QuotaDenied,
     RecordNotFound,
 )
-from alexandria.domain.quota import Reservation
+from alexandria.domain.quota import Policy, Reservation
+from alexandria.domain.reconciling import Reconciliation
+from alexandria.domain.settling import Evidence
 from alexandria.providers.addresses import is_literal, is_public
 from alexandria.providers.calls import Answer, Call, Meaning, Quota, Sender, Source, Verdict
-from alexandria.providers.outcomes import MOST_ATTEMPTS, STOPS, Limits, Outcome, error_of, wait_before_retry
+from alexandria.providers.outcomes import (
+    MOST_ATTEMPTS,
+    STOPS,
+    Limits,
+    Outcome,
+    error_of,
+    evidence_of,
+    wait_before_retry,
+)
 from alexandria.providers.permits import Patience, Permit, Permits
 from alexandria.providers.ratelimit import read_retry_after
 
@@ -65,7 +76,8 @@ class Gateway:
     ) -> None:
         """`trust_environment` sends calls, but never downloads from strangers' hosts, through the proxies that it names."""
         self._clock = clock
-        self._permits = Permits(quota, clock)
+        self._quota = quota
+        self._permits = Permits(quota, clock, self._recount_surely)
         self._trust_environment = trust_environment
         self._most_connections = most_connections
         self._jitter = jitter
@@ -121,10 +133,18 @@ class Gateway:
             outcome = await self._dispatch(call, source, permit)
         except BaseException:
             # Stopped in flight, or a reader's defect: it may have reached the provider, so it stays charged.
-            await self._permits.settle(permit.reservation, units_spent=call.units, outcome="interrupted")
+            await self._permits.settle(
+                permit.reservation,
+                source.policy,
+                units_spent=call.units,
+                outcome="interrupted",
+                is_certain=False,
+                evidence=Evidence(),
+            )
             raise
         outcome = self._limits.weigh(source.account, outcome, began)
-        await self._conclude(permit.reservation, outcome)
+        evidence = evidence_of(outcome, elapsed=timedelta(seconds=self._clock.monotonic() - began))
+        await self._conclude(permit.reservation, source.policy, outcome, evidence)
         log.info(
             "provider.called",
             provider=source.account.provider,
@@ -153,7 +173,9 @@ class Gateway:
         units = call.units if verdict.units is None else verdict.units
         return Outcome(verdict, replace(answer, units=units, remaining_today=verdict.remaining_today), units)
 
-    async def _conclude(self, reservation: Reservation, outcome: Outcome) -> None:
+    async def _conclude(
+        self, reservation: Reservation, policy: Policy, outcome: Outcome, evidence: Evidence
+    ) -> None:
         """Write down what became of a reservation, and stop everybody when the answer says so."""
         verdict = outcome.verdict
         if reason := STOPS.get(verdict.meaning):
@@ -161,9 +183,37 @@ class Gateway:
                 reservation.account, until=outcome.until, reason=reason, detail=verdict.detail
             )
         if outcome.was_sent:
-            await self._permits.settle(reservation, units_spent=outcome.units, outcome=verdict.meaning.value)
+            await self._permits.settle(
+                reservation,
+                policy,
+                units_spent=outcome.units,
+                outcome=verdict.meaning.value,
+                is_certain=verdict.is_certain,
+                evidence=evidence,
+                requests_spent=verdict.requests_spent,
+            )
         else:
-            await self._permits.release(reservation, verdict.detail)
+            await self._permits.release(reservation, verdict.detail, is_failure=bool(evidence.is_failure))
+
+    async def recount(self, source: Source, *, only_if_due: bool = False) -> Reconciliation | None:
+        """Ask the provider for its count and compare ours with it; None when somebody else is doing that, or it is not due.
+
+        Raises what `send` raises.
+        """
+        if source.count is None:
+            return None
+        asked_at = await self._quota.claim_count(source.account, only_if_due=only_if_due)
+        if asked_at is None:
+            return None
+        reading = await source.count(asked_at)
+        return await self._quota.reconcile(source.account, source.policy, reading)
+
+    async def _recount_surely(self, source: Source) -> None:
+        """The same for a call that waits for it: should it fail, the call is denied as it would have been."""
+        try:
+            await self.recount(source)
+        except (ProviderError, QuotaDenied) as error:
+            log.warning("quota.count_unknown", provider=source.account.provider, reason=str(error))
 
     async def download(
         self,

@@ -6,7 +6,7 @@ How answers are read stands in `isbndb_answers`, how a book becomes facts in `is
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from typing import Literal
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -17,7 +17,8 @@ from alexandria.domain.catalogue import Dropped, SourceRecord
 from alexandria.domain.dates import PartialDate
 from alexandria.domain.errors import AlexandriaError, ConfigurationError, InvalidInput, ProviderUnavailable
 from alexandria.domain.isbn import Isbn
-from alexandria.domain.quota import Account, Lane, Policy
+from alexandria.domain.quota import RECONCILER, Account, Lane, Policy
+from alexandria.domain.reconciling import Reading
 from alexandria.providers.calls import MEBIBYTE, Answer, Call, Meaning, Sender, Source, Verdict
 from alexandria.providers.isbndb_answers import (
     MOST_RESULTS,
@@ -80,7 +81,7 @@ class IsbndbProvider:
         self._gateway = gateway
         self._base_url = _read_base_url(base_url)
         self._key = key or ""
-        self._source = Source(Account.of(PROVIDER, self._key), policy, self._read_answer)
+        self.source = Source(Account.of(PROVIDER, self._key), policy, self._read_answer, self._count)
         self.bulk_limit = bulk_limit
         self.shapes = Shapes()
 
@@ -193,6 +194,22 @@ class IsbndbProvider:
             self.bulk_limit = status.bulk_limit
         return status
 
+    async def _count(self, asked_at: datetime) -> Reading:
+        """What the provider counts today, for the coordinator. Its Date says which day it speaks of."""
+        status = await self.key(lane=Lane.INTERACTIVE, consumer=RECONCILER)
+        if status.answered_at is None:
+            raise ProviderUnavailable(PROVIDER, "its count came without a Date, so nobody knows of which day")
+        policy = self.source.policy
+        return Reading.of(
+            policy,
+            day=policy.days.of(status.answered_at),
+            asked_at=asked_at,
+            total=status.total,
+            spent=status.spent,
+            key_total=status.key_total,
+            key_spent=status.key_spent,
+        )
+
     async def updates(
         self,
         *,
@@ -249,7 +266,7 @@ class IsbndbProvider:
             raise ConfigurationError(
                 "ALEXANDRIA_ISBNDB_KEY holds a blank or a character that no key has: copy it anew"
             )
-        return await self._gateway.send(call, source=self._source)
+        return await self._gateway.send(call, source=self.source)
 
     def _read_answer(self, call: Call, answer: Answer) -> Verdict:
         verdict = read_answer(call, answer)

@@ -7,8 +7,9 @@ from enum import StrEnum
 
 import msgspec
 
+from alexandria.domain.quota import Rate
 from alexandria.providers.calls import Answer, Call, Meaning, Verdict
-from alexandria.providers.ratelimit import Window, read_retry_after, read_windows
+from alexandria.providers.ratelimit import Window, read_policies, read_retry_after, read_windows
 
 _MOST_ERROR_BYTES = 64 * 1024
 _MOST_DETAIL_CHARACTERS = 300
@@ -39,8 +40,14 @@ _MEMBERS = {
 def read_answer(call: Call, answer: Answer) -> Verdict:
     """What an answer means for the caller and for everybody who shares the key (contracts/isbndb.md, section 8)."""
     windows = read_windows(answer.lines("ratelimit"))
-    left = windows["daily"].left if "daily" in windows else None
-    return replace(_read_status(call, answer, windows), remaining_today=left)
+    grants = read_policies(answer.lines("ratelimit-policy"))
+    rate = grants.get("rate")
+    return replace(
+        _read_status(call, answer, windows),
+        remaining_today=windows["daily"].left if "daily" in windows else None,
+        total_today=grants["daily"].allowance if "daily" in grants else None,
+        rate=Rate(rate.allowance, rate.span) if rate else None,
+    )
 
 
 def _read_status(call: Call, answer: Answer, windows: dict[str, Window]) -> Verdict:
@@ -106,7 +113,10 @@ def _read_content(endpoint: Endpoint, answer: Answer) -> Verdict:
             Meaning.FAILED, f"answered with 200, but without {_MEMBERS[endpoint][0]!r}", most_retries=1
         )
     units = read_count(content.get("requested")) if endpoint is Endpoint.BULK else None
-    return Verdict(Meaning.DELIVERED, units=units)
+    # Only what a 200 costs is documented, and of a list only if it says so (section 4).
+    return Verdict(
+        Meaning.DELIVERED, units=units, is_certain=endpoint is not Endpoint.BULK or units is not None
+    )
 
 
 def _read_error(answer: Answer) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from alexandria.domain.errors import (
     RecordNotFound,
 )
 from alexandria.domain.quota import Account, DenialReason
+from alexandria.domain.settling import CLOCK_TOLERANCE, Evidence
 from alexandria.providers.calls import Answer, Meaning, Verdict
 
 MOST_ATTEMPTS = 3
@@ -24,9 +25,6 @@ RATE_PAUSE = timedelta(seconds=60)
 LONGEST_PAUSE = timedelta(seconds=300)
 PAUSE_MARGIN = timedelta(seconds=1)
 """Added to the provider's own wait, which comes in whole seconds and may have been rounded down."""
-CLOCK_TOLERANCE = timedelta(minutes=15)
-"""A provider's Date further from our clock than this is taken for broken."""
-
 _UNCLEAR_SECONDS = 600.0
 _FIRST_BACK_OFF = timedelta(seconds=1)
 
@@ -48,6 +46,24 @@ class Outcome:
     was_sent: bool = True
     """False only when the request provably never left."""
     until: datetime | None = None
+
+
+_WELL = frozenset({Meaning.DELIVERED, Meaning.ABSENT, Meaning.REFUSED})
+"""Answers of a provider that works."""
+
+
+def evidence_of(outcome: Outcome, *, elapsed: timedelta) -> Evidence:
+    """What an attempt told about the account besides its content; `elapsed` from sending it to having read its answer."""
+    verdict, answer = outcome.verdict, outcome.answer
+    is_failure = True if verdict.meaning is Meaning.FAILED else False if verdict.meaning in _WELL else None
+    return Evidence(
+        provider_time=answer.provider_time if answer else None,
+        elapsed=elapsed,
+        total=verdict.total_today,
+        left=verdict.remaining_today,
+        rate=verdict.rate,
+        is_failure=is_failure,
+    )
 
 
 class Limits:

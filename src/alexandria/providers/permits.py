@@ -4,7 +4,7 @@ The quota coordinator decides; this is how the gateway deals with it (design.md,
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +14,8 @@ import structlog
 
 from alexandria.clock import Clock
 from alexandria.domain.errors import AlexandriaError, ProviderUnavailable, QuotaDenied
-from alexandria.domain.quota import Account, DenialReason, Request, Reservation
+from alexandria.domain.quota import Account, DenialReason, Policy, Request, Reservation
+from alexandria.domain.settling import Evidence
 from alexandria.providers.calls import Call, Quota, Source
 
 log = structlog.get_logger()
@@ -47,14 +48,17 @@ class Permit:
 
     reservation: Reservation
     lapses_at: float
+    lapses_by_wall_at: datetime
 
 
 class Permits:
     """Obtains permits and sees to it that each is settled or released, even if the task that held it is stopped."""
 
-    def __init__(self, quota: Quota, clock: Clock) -> None:
+    def __init__(self, quota: Quota, clock: Clock, recount: Callable[[Source], Awaitable[None]]) -> None:
+        """`recount` asks the provider for its count, when the coordinator does not know it."""
         self._quota = quota
         self._clock = clock
+        self._recount = recount
         self._unfinished: set[asyncio.Task[None]] = set()
 
     async def obtain(self, call: Call, source: Source, patience: Patience) -> Permit:
@@ -84,24 +88,35 @@ class Permits:
         )
 
     async def _reserve(self, call: Call, source: Source, patience: Patience) -> tuple[Permit, float]:
-        """A new reservation and the monotonic time of its slot; waits out pacing for as long as there is patience."""
+        """A new reservation and the monotonic time of its slot; waits out what passes for as long as there is patience."""
         request = Request(uuid4(), call.lane, call.consumer, call.units, call.requests, call.job)
         while True:  # ends: every round takes some of the patience
-            # Both clocks are read before the store is asked, so that whatever holds us up from here on counts against the
-            # fence, on a clock that nobody can set.
-            now, monotonic = self._clock.now(), self._clock.monotonic()
+            # The reservation's times are the coordinator's. Its fence counts from before it was asked and its slot from after, so
+            # that whatever held us up in between makes us later than the slot and never later than the fence.
+            wall, monotonic = self._clock.now(), self._clock.monotonic()
             try:
                 reservation = await self._reserve_shielded(source, request)
             except QuotaDenied as denial:
-                if denial.reason != DenialReason.PACED or denial.retry_at is None:
-                    raise
-                if not await patience.take(max(denial.retry_at - self._clock.now(), _SHORTEST_WAIT)):
-                    raise
+                await self._wait_out(denial, request, source, patience)
             else:
-                lapses_at = monotonic + (reservation.use_before - now).total_seconds()
-                return Permit(reservation, lapses_at), monotonic + (
-                    reservation.not_before - now
-                ).total_seconds()
+                lapses_in = reservation.use_before - reservation.as_of
+                permit = Permit(reservation, monotonic + lapses_in.total_seconds(), wall + lapses_in)
+                opens_in = reservation.not_before - reservation.as_of
+                return permit, self._clock.monotonic() + opens_in.total_seconds()
+
+    async def _wait_out(
+        self, denial: QuotaDenied, request: Request, source: Source, patience: Patience
+    ) -> None:
+        """Wait until it makes sense to ask again; raises the denial when that is not worth it."""
+        if denial.reason == DenialReason.UNCONFIRMED and source.count is not None and not request.is_probe:
+            await self._recount(source)
+        elif denial.reason != DenialReason.PACED:
+            raise denial
+        if denial.retry_at is None:
+            raise denial
+        wait = denial.retry_at - self._clock.now() if denial.retry_after is None else denial.retry_after
+        if not await patience.take(max(wait, _SHORTEST_WAIT)):
+            raise denial
 
     async def _reserve_shielded(self, source: Source, request: Request) -> Reservation:
         reserving = asyncio.create_task(self._quota.reserve(source.account, source.policy, request))
@@ -121,19 +136,36 @@ class Permits:
 
     def _is_in_time(self, permit: Permit) -> bool:
         # The wall clock is asked as well: a machine that was suspended did not count the time on the other one.
-        return (
-            self._clock.monotonic() < permit.lapses_at and self._clock.now() < permit.reservation.use_before
-        )
+        return self._clock.monotonic() < permit.lapses_at and self._clock.now() < permit.lapses_by_wall_at
 
-    async def settle(self, reservation: Reservation, *, units_spent: int, outcome: str) -> None:
+    async def settle(
+        self,
+        reservation: Reservation,
+        policy: Policy,
+        *,
+        units_spent: int,
+        outcome: str,
+        is_certain: bool,
+        evidence: Evidence,
+        requests_spent: int | None = None,
+    ) -> None:
         """It was, or may have been, sent."""
-        await self._surely(
-            self._quota.settle(reservation, units_spent=units_spent, outcome=outcome), reservation.account
+        settling = self._quota.settle(
+            reservation,
+            units_spent=units_spent,
+            outcome=outcome,
+            is_certain=is_certain,
+            evidence=evidence,
+            policy=policy,
+            requests_spent=requests_spent,
         )
+        await self._surely(settling, reservation.account)
 
-    async def release(self, reservation: Reservation, reason: str) -> None:
+    async def release(self, reservation: Reservation, reason: str, *, is_failure: bool = False) -> None:
         """It provably was not sent."""
-        await self._surely(self._quota.release(reservation, reason=reason), reservation.account)
+        await self._surely(
+            self._quota.release(reservation, reason=reason, is_failure=is_failure), reservation.account
+        )
 
     async def stop(
         self, account: Account, *, until: datetime | None, reason: DenialReason, detail: str

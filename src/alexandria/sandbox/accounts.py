@@ -202,6 +202,10 @@ class Account:
             self._accounts.book(self.hash, self.subscription, units, Charge.CALL, now)
             self.spent[now.date()] += units
 
+    def spend_elsewhere(self, units: int) -> None:
+        """Charge the subscription alone, as when another of its keys is used."""
+        self._accounts.book("", self.subscription, units, Charge.FOREIGN, self._accounts.now(self.switches))
+
     def _spend_foreign(self, switches: Switches, day: date) -> None:
         subscription, moment = self.subscription, self._accounts.clock.monotonic()
         since = subscription.foreign_until

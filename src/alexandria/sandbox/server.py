@@ -86,6 +86,10 @@ class Sandbox:
         """Units charged today to the subscription that owns a key, foreign ones included: what `/key` shows as spent."""
         return self._accounts.get(key).standing().spent
 
+    def spend_elsewhere(self, units: int, key: str = "sandbox-key") -> None:
+        """Let another program on the same subscription spend so many units, all at once."""
+        self._accounts.get(key).spend_elsewhere(units)
+
     def left(self, key: str = "sandbox-key") -> int:
         """Units that a key can still use today."""
         return self._accounts.get(key).standing().left

@@ -1,5 +1,6 @@
 -- The quota's queries; docs/quota.md tells how they fit together.
--- Locks are always taken in the order account, reservation, window, so that no two of these wait for each other.
+-- Whoever changes a count holds the account's row. Only `settle_in_passing` does without: it changes no count. Locks are always
+-- taken in the order account, reservation, window, so that no two of these wait for each other.
 
 -- name: lock_account
 -- The one lock: whoever holds it decides. NO KEY, because settling must only not change the row's key, and need not wait.
@@ -16,22 +17,53 @@ VALUES (%(provider)s, %(key_hash)s)
     ON CONFLICT DO NOTHING;
 
 -- name: read_state
--- Always one row: an account or a window without a row has spent nothing yet.
-SELECT account.next_slot_at,
+-- Always one row: an account or a window without a row has spent nothing yet. Without a `now` the server's clock is the store's, so
+-- that machines whose own clocks differ still agree.
+SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now,
+       pg_postmaster_start_time() AS server_started_at,
+       account.day,
+       coalesce(account.ahead_seconds, 0) AS ahead_seconds,
+       account.next_slot_at,
+       account.rate_requests,
+       account.rate_window_seconds,
        account.stop_reason,
        account.stop_detail,
        account.stopped_at,
        CASE WHEN isfinite(account.stopped_until) THEN account.stopped_until END AS stopped_until,
-       coalesce(quota_window.units_charged, 0) AS units_charged
+       coalesce(account.failures, 0) AS failures,
+       account.failed_at,
+       account.probed_at,
+       coalesce(account.revision, 0) AS revision,
+       coalesce(account.reconciliations, 0) AS reconciliations,
+       account.reconciled_at,
+       account.reconciled_on_server,
+       coalesce(quota_window.units_charged, 0) AS units_charged,
+       coalesce(quota_window.used, '{}') AS used,
+       quota_window.provider_total,
+       open.units_in_flight,
+       open.units_unresolved
   FROM (VALUES (%(provider)s::text, %(key_hash)s::text)) AS asked (provider, key_hash)
   LEFT JOIN quota_accounts AS account USING (provider, key_hash)
   LEFT JOIN quota_windows AS quota_window
          ON quota_window.provider = asked.provider
         AND quota_window.key_hash = asked.key_hash
-        AND quota_window.day = %(day)s;
+        AND quota_window.day = account.day
+ CROSS JOIN LATERAL (
+       SELECT coalesce(sum(units) FILTER (
+                  WHERE use_before >= coalesce(%(now)s::timestamptz, clock_timestamp()) - %(arrival_span)s::interval
+              ), 0)::int AS units_in_flight,
+              coalesce(sum(units), 0)::int AS units_unresolved
+         FROM (SELECT use_before, CASE WHEN day = account.day THEN units_charged ELSE units_carried END AS units
+                 FROM quota_reservations AS reservation
+                WHERE reservation.provider = asked.provider
+                  AND reservation.key_hash = asked.key_hash
+                  AND reservation.state IN ('reserved', 'unresolved', 'expired')
+                  AND (reservation.day = account.day OR reservation.carried_to = account.day)) AS call
+       ) AS open;
 
 -- name: find_reservation
-SELECT request_id, provider, key_hash, day, lane, consumer, job, units, requests, not_before, use_before, state
+SELECT request_id, provider, key_hash, day, lane, consumer, job, units, requests, not_before, use_before, state,
+       units_charged, carried_to, units_carried, settled_at
   FROM quota_reservations
  WHERE request_id = %(request_id)s;
 
@@ -39,122 +71,242 @@ SELECT request_id, provider, key_hash, day, lane, consumer, job, units, requests
 -- One statement: the slot, the charge, the reservation and its ledger entry exist together or not at all.
 WITH slot AS (
     UPDATE quota_accounts
-       SET next_slot_at = %(next_slot_at)s
+       SET next_slot_at = %(next_slot_at)s, probed_at = %(probed_at)s, revision = revision + 1
      WHERE provider = %(provider)s AND key_hash = %(key_hash)s
 ), charge AS (
-    INSERT INTO quota_windows (provider, key_hash, day, units_charged)
-    VALUES (%(provider)s, %(key_hash)s, %(day)s, %(units)s)
+    INSERT INTO quota_windows (provider, key_hash, day, units_charged, used)
+    VALUES (%(provider)s, %(key_hash)s, %(day)s, %(units)s, jsonb_build_object(%(spender)s::text, %(units)s::int))
         ON CONFLICT (provider, key_hash, day)
-        DO UPDATE SET units_charged = quota_windows.units_charged + excluded.units_charged
+        DO UPDATE SET units_charged = quota_windows.units_charged + excluded.units_charged,
+                      used = quota_windows.used || jsonb_build_object(
+                          %(spender)s::text, coalesce((quota_windows.used ->> %(spender)s)::int, 0) + %(units)s::int
+                      )
 ), reservation AS (
     INSERT INTO quota_reservations (request_id, provider, key_hash, day, lane, consumer, job, units, requests,
-                                    not_before, use_before, units_charged)
+                                    not_before, use_before, units_charged, reserved_at)
     VALUES (%(request_id)s, %(provider)s, %(key_hash)s, %(day)s, %(lane)s, %(consumer)s, %(job)s, %(units)s, %(requests)s,
-            %(not_before)s, %(use_before)s, %(units)s)
+            %(not_before)s, %(use_before)s, %(units)s, %(now)s)
 )
 INSERT INTO quota_ledger (provider, key_hash, day, request_id, kind, units, recorded_at)
 VALUES (%(provider)s, %(key_hash)s, %(day)s, %(request_id)s, 'reserve', %(units)s, %(now)s);
 
--- name: settle
--- What was spent replaces what was reserved, also after expiry: a late answer is better than a guess. A second settlement finds
--- no row to change. The window is left alone when nothing changes, so that most settlements wait for nobody.
+-- name: settle_in_passing
+-- The usual end of a call, in one statement and without the account's lock: it cost what was reserved, on the day that it was
+-- reserved for, and its answer told nothing new. Whatever differs finds no row here and is settled under the lock.
 WITH settled AS (
-    UPDATE quota_reservations
-       SET state = 'settled', units_charged = %(units_spent)s
-     WHERE request_id = %(request_id)s AND state IN ('reserved', 'expired')
-    RETURNING *, units_charged - units AS units_more
-), correction AS (
-    UPDATE quota_windows AS quota_window
-       SET units_charged = quota_window.units_charged + settled.units_more
-      FROM settled
-     WHERE quota_window.provider = settled.provider
-       AND quota_window.key_hash = settled.key_hash
-       AND quota_window.day = settled.day
-       AND settled.units_more <> 0
-)
-INSERT INTO quota_ledger (provider, key_hash, day, request_id, kind, units, detail, recorded_at)
-SELECT provider, key_hash, day, request_id, 'settle', units_more, %(outcome)s, %(now)s
-  FROM settled
-RETURNING units;
-
--- name: release
--- Only what is still reserved comes back: what has expired may have been sent.
-WITH released AS (
-    UPDATE quota_reservations
-       SET state = 'released', units_charged = 0
-     WHERE request_id = %(request_id)s AND state = 'reserved'
-    RETURNING *
-), correction AS (
-    UPDATE quota_windows AS quota_window
-       SET units_charged = quota_window.units_charged - released.units
-      FROM released
-     WHERE quota_window.provider = released.provider
-       AND quota_window.key_hash = released.key_hash
-       AND quota_window.day = released.day
-)
-INSERT INTO quota_ledger (provider, key_hash, day, request_id, kind, units, detail, recorded_at)
-SELECT provider, key_hash, day, request_id, 'release', -units, %(reason)s, %(now)s
-  FROM released
-RETURNING units;
-
--- name: expire
--- Changes no count: a reservation that nobody settled stays charged. Those being settled right now are skipped.
-WITH due AS (
-    SELECT request_id
-      FROM quota_reservations
-     WHERE state = 'reserved' AND use_before < %(used_before)s
-     ORDER BY use_before
-     LIMIT %(most)s
-       FOR NO KEY UPDATE SKIP LOCKED
-), expired AS (
     UPDATE quota_reservations AS reservation
-       SET state = 'expired'
-      FROM due
-     WHERE reservation.request_id = due.request_id
+       SET state = 'settled', settled_at = coalesce(%(now)s::timestamptz, clock_timestamp())
+      FROM quota_accounts AS account, quota_windows AS quota_window
+     WHERE reservation.request_id = %(request_id)s
+       AND reservation.state = 'reserved'
+       AND reservation.units = %(units_spent)s
+       AND reservation.carried_to IS NULL
+       AND account.provider = reservation.provider
+       AND account.key_hash = reservation.key_hash
+       AND account.day = reservation.day
+       AND account.failures = 0
+       AND (%(rate_requests)s::int IS NULL
+            OR (account.rate_requests = %(rate_requests)s AND account.rate_window_seconds = %(rate_window_seconds)s))
+       AND (%(answered_at)s::timestamptz IS NULL
+            OR account.ahead_seconds - extract(epoch FROM %(answered_at)s::timestamptz
+                                                        - coalesce(%(now)s::timestamptz, clock_timestamp()))
+               BETWEEN -1 AND 2 + %(elapsed_seconds)s)
+       AND quota_window.provider = reservation.provider
+       AND quota_window.key_hash = reservation.key_hash
+       AND quota_window.day = reservation.day
+       AND (%(provider_left)s::int IS NULL
+            OR quota_window.units_charged >= quota_window.provider_total - %(provider_left)s)
+       AND (%(provider_total)s::int IS NULL OR quota_window.provider_total IS NOT NULL)
     RETURNING reservation.*
 )
-INSERT INTO quota_ledger (provider, key_hash, day, request_id, kind, units, recorded_at)
-SELECT provider, key_hash, day, request_id, 'expire', 0, %(now)s
-  FROM expired;
+INSERT INTO quota_ledger (provider, key_hash, day, request_id, kind, units, detail, recorded_at)
+SELECT provider, key_hash, day, request_id, 'settle', 0, %(outcome)s, settled_at
+  FROM settled;
+
+-- name: save_account
+UPDATE quota_accounts
+   SET day = %(account_day)s,
+       ahead_seconds = %(ahead_seconds)s,
+       rate_requests = %(rate_requests)s,
+       rate_window_seconds = %(rate_window_seconds)s,
+       failures = %(failures)s,
+       failed_at = %(failed_at)s,
+       probed_at = %(probed_at)s,
+       next_slot_at = %(next_slot_at)s,
+       revision = revision + 1,
+       count_due_at = CASE WHEN %(is_count_due)s::boolean THEN %(now)s::timestamptz ELSE count_due_at END
+ WHERE provider = %(provider)s AND key_hash = %(key_hash)s;
+
+-- name: open_window
+INSERT INTO quota_windows (provider, key_hash, day, units_charged)
+VALUES (%(provider)s, %(key_hash)s, %(day)s, 0)
+    ON CONFLICT DO NOTHING;
+
+-- name: save_total
+UPDATE quota_windows
+   SET provider_total = %(provider_total)s
+ WHERE provider = %(provider)s AND key_hash = %(key_hash)s AND day = %(day)s;
+
+-- name: save_reading
+UPDATE quota_windows
+   SET provider_total = %(provider_total)s, provider_spent = %(provider_spent)s, provider_read_at = %(now)s
+ WHERE provider = %(provider)s AND key_hash = %(key_hash)s AND day = %(day)s;
+
+-- name: save_record
+UPDATE quota_reservations
+   SET state = %(state)s,
+       units_charged = %(units_charged)s,
+       carried_to = %(carried_to)s,
+       units_carried = %(units_carried)s,
+       settled_at = CASE WHEN %(state)s = 'settled' THEN %(now)s::timestamptz END
+ WHERE request_id = %(request_id)s;
+
+-- name: record_entry
+-- The day's count follows its ledger.
+WITH charge AS (
+    UPDATE quota_windows
+       SET units_charged = units_charged + %(units)s,
+           used = CASE
+                      WHEN %(spender)s::text IS NULL THEN used
+                      ELSE used || jsonb_build_object(
+                          %(spender)s::text, coalesce((used ->> %(spender)s)::int, 0) + %(units)s::int
+                      )
+                  END
+     WHERE provider = %(provider)s AND key_hash = %(key_hash)s AND day = %(day)s
+       AND %(units)s::int <> 0
+)
+INSERT INTO quota_ledger (provider, key_hash, day, request_id, kind, units, detail, recorded_at)
+VALUES (%(provider)s, %(key_hash)s, %(day)s, %(request_id)s, %(kind)s, %(units)s, %(detail)s, %(now)s);
+
+-- name: list_open
+-- What is reserved or unresolved, the oldest first: what a new day, an expiry or the provider's count may decide.
+SELECT request_id, provider, key_hash, day, lane, consumer, job, units, requests, not_before, use_before, state,
+       units_charged, carried_to, units_carried, settled_at
+  FROM quota_reservations
+ WHERE provider = %(provider)s AND key_hash = %(key_hash)s
+   AND state IN ('reserved', 'unresolved', 'expired')
+   AND use_before >= %(since)s
+ ORDER BY use_before, request_id
+ LIMIT %(most)s;
+
+-- name: list_expired
+-- What nobody settled in time, the oldest first.
+SELECT request_id, provider, key_hash, day, lane, consumer, job, units, requests, not_before, use_before, state,
+       units_charged, carried_to, units_carried, settled_at
+  FROM quota_reservations
+ WHERE provider = %(provider)s AND key_hash = %(key_hash)s
+   AND state IN ('reserved', 'expired')
+   AND use_before < %(used_before)s
+ ORDER BY use_before, request_id
+ LIMIT %(most)s;
+
+-- name: list_accounts_with_expired
+SELECT DISTINCT provider, key_hash
+  FROM quota_reservations
+ WHERE state IN ('reserved', 'expired')
+   AND use_before < coalesce(%(now)s::timestamptz, clock_timestamp()) - %(arrival_span)s::interval;
+
+-- name: sum_uncertain
+-- What reservations are charged on a day that a count asked at `asked_at` may not hold yet.
+SELECT coalesce(sum(CASE WHEN day = %(day)s THEN units_charged ELSE units_carried END), 0)::int AS units
+  FROM quota_reservations
+ WHERE provider = %(provider)s AND key_hash = %(key_hash)s
+   AND (day = %(day)s OR carried_to = %(day)s)
+   AND (state = 'reserved'
+        OR (state IN ('unresolved', 'expired') AND use_before >= %(asked_at)s::timestamptz - %(arrival_span)s::interval)
+        OR (state = 'settled' AND settled_at >= %(asked_at)s::timestamptz - %(count_lag)s::interval));
+
+-- name: claim_count
+-- Whoever gets a row asks the provider; the others wait for what comes of it.
+UPDATE quota_accounts
+   SET count_asked_until = coalesce(%(now)s::timestamptz, clock_timestamp()) + %(lease)s::interval
+ WHERE provider = %(provider)s AND key_hash = %(key_hash)s
+   AND (count_asked_until IS NULL
+        OR count_asked_until <= coalesce(%(now)s::timestamptz, clock_timestamp())
+        -- A clock that was set back must not keep everybody from asking.
+        OR count_asked_until > coalesce(%(now)s::timestamptz, clock_timestamp()) + %(lease)s::interval)
+   AND (NOT %(only_if_due)s::boolean OR count_due_at IS NULL
+        OR count_due_at <= coalesce(%(now)s::timestamptz, clock_timestamp()))
+RETURNING coalesce(%(now)s::timestamptz, clock_timestamp());
+
+-- name: record_reconciliation
+-- A free call was answered: the key is taken again, so a latch for a refused key is opened.
+UPDATE quota_accounts
+   SET reconciliations = reconciliations + 1,
+       reconciled_at = %(now)s,
+       reconciled_on_server = pg_postmaster_start_time(),
+       count_due_at = %(count_due_at)s,
+       count_asked_until = %(now)s::timestamptz + %(rest)s::interval,
+       latch_opened_at = CASE WHEN stop_reason = 'suspended' THEN %(now)s ELSE latch_opened_at END,
+       stopped_until = CASE WHEN stop_reason = 'suspended' THEN NULL ELSE stopped_until END,
+       stop_detail = CASE WHEN stop_reason = 'suspended' THEN NULL ELSE stop_detail END,
+       stopped_at = CASE WHEN stop_reason = 'suspended' THEN NULL ELSE stopped_at END,
+       stop_reason = nullif(stop_reason, 'suspended')
+ WHERE provider = %(provider)s AND key_hash = %(key_hash)s;
 
 -- name: stop_account
--- A later stop never shortens an earlier, longer one.
-INSERT INTO quota_accounts AS account (provider, key_hash, stopped_until, stop_reason, stop_detail, stopped_at)
-VALUES (%(provider)s, %(key_hash)s, coalesce(%(until)s::timestamptz, 'infinity'), %(reason)s, %(detail)s, %(now)s)
+-- A later stop never shortens an earlier, longer one. Afterwards the provider's count is asked: for a refused key soon, since that
+-- is how a day used up was once told (contracts/isbndb.md, section 8), else when the stop is over.
+INSERT INTO quota_accounts AS account
+       (provider, key_hash, stopped_until, stop_reason, stop_detail, stopped_at, count_due_at)
+VALUES (%(provider)s, %(key_hash)s, coalesce(%(until)s::timestamptz, 'infinity'), %(reason)s, %(detail)s, %(now)s,
+        %(count_due_at)s)
     ON CONFLICT (provider, key_hash)
     DO UPDATE SET stopped_until = excluded.stopped_until,
                   stop_reason = excluded.stop_reason,
                   stop_detail = excluded.stop_detail,
-                  stopped_at = excluded.stopped_at
+                  stopped_at = excluded.stopped_at,
+                  count_due_at = CASE
+                      WHEN account.count_due_at IS NULL THEN NULL
+                      WHEN isfinite(excluded.stopped_until) THEN least(account.count_due_at, excluded.count_due_at)
+                      ELSE greatest(excluded.count_due_at, account.latch_opened_at + %(probe_every)s::interval)
+                  END
             WHERE account.stopped_until IS NULL OR account.stopped_until < excluded.stopped_until;
 
 -- name: resume_account
--- Also takes back slots that a wrong clock put far ahead, else nobody could send before that time.
+-- Also takes back slots and a day that a wrong clock put ahead, else nobody could send before that time.
 UPDATE quota_accounts
    SET stopped_until = NULL, stop_reason = NULL, stop_detail = NULL, stopped_at = NULL,
+       failures = 0, failed_at = NULL, probed_at = NULL,
+       count_due_at = NULL, day = NULL,
        next_slot_at = CASE WHEN next_slot_at > %(latest_slot_at)s THEN %(latest_slot_at)s ELSE next_slot_at END
  WHERE provider = %(provider)s AND key_hash = %(key_hash)s
-   AND (stopped_until > %(now)s OR next_slot_at > %(latest_slot_at)s);
+   AND (stopped_until > %(now)s OR next_slot_at > %(latest_slot_at)s OR failures >= %(most_failures)s
+        OR day > (%(now)s::timestamptz AT TIME ZONE 'UTC')::date);
+
+-- name: read_clock
+SELECT coalesce(%(now)s::timestamptz, clock_timestamp());
 
 -- name: one_snapshot
 -- So that the figures of one status belong together.
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 
+-- name: read_window
+SELECT units_charged, used, provider_total, provider_spent, provider_read_at
+  FROM quota_windows
+ WHERE provider = %(provider)s AND key_hash = %(key_hash)s AND day = %(day)s;
+
 -- name: list_usages
+-- What is carried from the day before counts on this day too.
 SELECT lane,
        consumer,
        coalesce(sum(requests) FILTER (WHERE state <> 'released'), 0)::int AS requests,
-       coalesce(sum(units_charged) FILTER (WHERE state = 'settled'), 0)::int AS settled,
-       coalesce(sum(units_charged) FILTER (WHERE state = 'reserved'), 0)::int AS reserved,
-       coalesce(sum(units_charged) FILTER (WHERE state = 'expired'), 0)::int AS expired
-  FROM quota_reservations
- WHERE provider = %(provider)s AND key_hash = %(key_hash)s AND day = %(day)s
+       coalesce(sum(units) FILTER (WHERE state = 'settled'), 0)::int AS settled,
+       coalesce(sum(units) FILTER (WHERE state = 'reserved'), 0)::int AS reserved,
+       coalesce(sum(units) FILTER (WHERE state IN ('unresolved', 'expired')), 0)::int AS unresolved
+  FROM (SELECT lane, consumer, state, requests, units_charged AS units
+          FROM quota_reservations
+         WHERE provider = %(provider)s AND key_hash = %(key_hash)s AND day = %(day)s
+         UNION ALL
+        SELECT lane, consumer, state, 0, units_carried
+          FROM quota_reservations
+         WHERE provider = %(provider)s AND key_hash = %(key_hash)s AND carried_to = %(day)s) AS call
  GROUP BY lane, consumer
  ORDER BY lane, consumer;
 
 -- name: list_discrepancies
--- Three accounts of the same days, kept by different statements' parts; every difference is shown.
--- An adjustment has no reservation, so reservations are compared with the entries that have one.
+-- Accounts of the same days, kept by different statements' parts; every difference is shown.
+-- What the provider counted beyond ours has no reservation, so reservations are compared with the entries that have one.
 WITH ledger AS (
     SELECT provider, key_hash, day,
            sum(units) AS units,
@@ -162,8 +314,10 @@ WITH ledger AS (
       FROM quota_ledger
      GROUP BY provider, key_hash, day
 ), reservations AS (
-    SELECT provider, key_hash, day, sum(units_charged) AS units
-      FROM quota_reservations
+    SELECT provider, key_hash, day, sum(units) AS units
+      FROM (SELECT provider, key_hash, day, units_charged AS units FROM quota_reservations
+             UNION ALL
+            SELECT provider, key_hash, carried_to, units_carried FROM quota_reservations WHERE carried_to IS NOT NULL) AS call
      GROUP BY provider, key_hash, day
 )
 SELECT quota_window.provider,
@@ -177,4 +331,5 @@ SELECT quota_window.provider,
   LEFT JOIN reservations USING (provider, key_hash, day)
  WHERE quota_window.units_charged <> coalesce(ledger.units, 0)
     OR coalesce(ledger.units_of_requests, 0) <> coalesce(reservations.units, 0)
+    OR (SELECT coalesce(sum(value::int), 0) FROM jsonb_each_text(quota_window.used)) <> coalesce(reservations.units, 0)
  ORDER BY quota_window.day, quota_window.provider, quota_window.key_hash;
