@@ -7,7 +7,7 @@ whoever waits for an answer never stands behind more than two slots of those tha
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from alexandria.domain.quota import DenialReason, Denied, Lane, Policy, Rate, Request
+from alexandria.domain.quota import DenialReason, Denied, Lane, Policy, Rate, Request, State
 
 LONGEST_QUEUE = timedelta(minutes=2)
 """A slot further ahead was not reached by waiting in turn (15 s and a window's requests): some clock was wrong."""
@@ -15,6 +15,11 @@ LONGEST_QUEUE = timedelta(minutes=2)
 SLOTS_AHEAD = {Lane.SCHEDULED: 1, Lane.BULK: 1}
 """How many taken slots these lanes may stand behind. Then the next free one is never more than two slots away; the interactive
 lane alone may queue further, as far as `Policy.longest_wait`."""
+
+STEADY_WITHIN = timedelta(milliseconds=250)
+"""A clock that differs less from what went by is not taken for set: so long may a busy machine keep a process waiting."""
+MOST_DRIFT = 0.0005
+"""How much faster or slower a clock may go without having been set: what NTP corrects at most, 500 parts per million."""
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -25,6 +30,38 @@ class Slot:
 
     at: datetime
     next_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A steady time, and the seconds of one process's monotonic clock that belong to it."""
+
+    steady: datetime
+    monotonic: float
+
+    def at(self, monotonic: float) -> datetime:
+        """The steady time at a later reading of the same monotonic clock."""
+        return self.steady + timedelta(seconds=monotonic - self.monotonic)
+
+
+def shift_now(
+    shift: timedelta, now: datetime, anchor: Anchor | None, asked_at: float, answered_at: float
+) -> timedelta:
+    """How far the store's clock is off the steady time, which only goes on as fast as time does.
+
+    `now` was read by the store between the process's monotonic seconds `asked_at` and `answered_at`. When it is not where the
+    anchor expects it, somebody set that clock: slots go on as if nobody had.
+    """
+    if anchor is None:
+        return shift
+    slack = STEADY_WITHIN + timedelta(seconds=MOST_DRIFT * (answered_at - anchor.monotonic))
+    least, most = anchor.at(asked_at), anchor.at(answered_at)
+    steady = now - shift
+    if steady > most + slack:
+        return now - most
+    if steady < least - slack:
+        return now - least
+    return shift
 
 
 def spacing_of(rate: Rate, fence_span: timedelta) -> timedelta:
@@ -45,18 +82,16 @@ def slower(configured: Rate, learnt: Rate | None) -> Rate:
     return learnt
 
 
-def find_slot(
-    next_slot_at: datetime | None, learnt: Rate | None, request: Request, policy: Policy, now: datetime
-) -> Slot | Denied:
-    """The first free slot, unless it lies too far ahead for the lane.
+def find_slot(state: State, request: Request, policy: Policy, now: datetime) -> Slot | Denied:
+    """The first free slot, unless it lies too far ahead for the lane. `at` is the store's time, `next_at` is steady time.
 
     A reservation of n requests keeps n - 1 spacings free before its slot and n after it, so that N requests in a row still span
     (N - 1) spacings or more, which is what the proof at `spacing_of` rests on.
     """
-    spacing = spacing_of(slower(policy.rate, learnt), policy.fence_span)
+    spacing = spacing_of(slower(policy.rate, state.rate), policy.fence_span)
     at = now
-    if next_slot_at is not None:
-        at = max(now, next_slot_at + (request.requests - 1) * spacing)
+    if state.next_slot_at is not None:
+        at = max(now, state.next_slot_at + state.clock_shift + (request.requests - 1) * spacing)
     wait = at - now
     # Waiting in turn never takes longer than the longest wait and two full windows of requests.
     if wait > max(LONGEST_QUEUE, policy.longest_wait + 2 * (policy.window + policy.fence_span)):
@@ -65,7 +100,7 @@ def find_slot(
     most = longest_wait(request, policy, spacing)
     if wait > most:
         return Denied(DenialReason.PACED, f"the next free slot is at {at:%H:%M:%S} UTC", at - most)
-    return Slot(at, at + request.requests * spacing)
+    return Slot(at, at - state.clock_shift + request.requests * spacing)
 
 
 def longest_wait(request: Request, policy: Policy, spacing: timedelta) -> timedelta:

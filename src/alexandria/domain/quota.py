@@ -273,7 +273,9 @@ class State:
     ahead: timedelta = timedelta(0)
     """The provider's clock minus the store's, by the last answer's Date."""
     next_slot_at: datetime | None = None
-    """The first time that is still free for a request; None before the first one."""
+    """The first time that is still free for a request, as steady time; None before the first one."""
+    clock_shift: timedelta = timedelta(0)
+    """The store's clock minus the steady time in which slots are counted: it changes when somebody sets the clock."""
     rate: Rate | None = None
     """What the provider says it grants; None before it said so."""
     stop: Stop | None = None

@@ -130,7 +130,8 @@ class Status:
     @property
     def next_slot_at(self) -> datetime | None:
         """The first time that is free for a request."""
-        return self.state.next_slot_at
+        slot = self.state.next_slot_at
+        return slot + self.state.clock_shift if slot else None
 
     @property
     def percentage_used(self) -> float:

@@ -248,7 +248,7 @@ def _refuse_a_hidden_count(state: State, request: Request, policy: Policy, now: 
 def _grant(state: State, request: Request, policy: Policy, now: datetime) -> Granted | Denied:
     day = state.day if state.day is not None else proposed_day(state, policy, now)
     closing = closes_at(proposed_day(state, policy, now), policy, state.ahead)
-    slot = pacing.find_slot(state.next_slot_at, state.rate, request, policy, now)
+    slot = pacing.find_slot(state, request, policy, now)
     if isinstance(slot, Denied):
         return slot
     if slot.at + policy.fence_span > closing:

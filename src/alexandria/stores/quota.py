@@ -5,6 +5,7 @@ Every method is one transaction. What is decided is decided by `domain/reserving
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from psycopg.rows import class_row
 from alexandria.clock import Clock
 from alexandria.domain import breaker
 from alexandria.domain.errors import InvalidInput, QuotaDenied, QuotaExhausted, StoreUnavailable
-from alexandria.domain.pacing import LONGEST_QUEUE
+from alexandria.domain.pacing import LONGEST_QUEUE, Anchor, shift_now
 from alexandria.domain.quota import (
     ARRIVAL_SPAN,
     STOP_REASONS,
@@ -94,6 +95,8 @@ class _Seen:
     reconciliations: int
     """How many there had been when this process began to know nothing."""
     is_known: bool
+    anchor: Anchor | None = None
+    """Tells when somebody sets the store's clock."""
 
     @classmethod
     def first(cls, row: StateRow) -> "_Seen":
@@ -273,11 +276,11 @@ class QuotaStore:
     async def resume(self, account: Account) -> bool:
         """Let reservations be granted again; False when nothing stood in their way."""
         async with self._deciding() as connection:
-            _, now = await self._read_unlocked(connection, account)
+            state, now = await self._read_unlocked(connection, account)
             parameters = {
                 **account_row(account),
                 "now": now,
-                "latest_slot_at": now + LONGEST_QUEUE,
+                "latest_slot_at": now - state.clock_shift + LONGEST_QUEUE,
                 "most_failures": breaker.MOST_FAILURES,
             }
             cursor = await connection.execute(queries.resume_account, parameters)
@@ -459,6 +462,7 @@ class QuotaStore:
         """What a decision rests on, read under the account's lock in one round trip (three for a new account)."""
         request_id = asked.request_id if asked else None
         for _ in range(2):
+            asked_at = self._monotonic()
             lock = await connection.execute(queries.lock_account, account_row(account))
             states = await self._read_state(connection, account)
             found = connection.cursor(row_factory=class_row(ReservationRow))
@@ -466,13 +470,13 @@ class QuotaStore:
             if await lock.fetchone() is not None:
                 recorded = await found.fetchone()
                 row = _one(await states.fetchone())
-                state = row.state(
-                    account,
-                    recorded=recorded.record() if recorded else None,
-                    is_known=self._knows(account, row),
-                )
                 # A clock that was passed in is read now: the wait for the lock may have been long.
-                return state, self._set_now() or surely_utc(row.now)
+                now = self._set_now() or surely_utc(row.now)
+                seen = self._look(account, row)
+                state = row.state(account, recorded=recorded.record() if recorded else None)
+                shift = shift_now(state.clock_shift, now, seen.anchor, asked_at, self._monotonic())
+                seen.anchor = Anchor(now - shift, self._monotonic())
+                return replace(state, clock_shift=shift, is_known=seen.is_known), now
             await connection.execute(queries.create_account, account_row(account))
         raise StoreUnavailable(f"the quota's account of {account.provider} could not be created")
 
@@ -485,18 +489,21 @@ class QuotaStore:
         row = _one(await (await self._read_state(connection, account)).fetchone())
         return row.state(account), surely_utc(row.now)
 
-    def _knows(self, account: Account, row: StateRow) -> bool:
-        """Whether the count was compared with the provider's since this process began and the database was last restarted."""
+    def _look(self, account: Account, row: StateRow) -> _Seen:
+        """Remember what the database says, and whether the count was compared with the provider's since this process began and the
+        server was last restarted."""
         seen = self._seen.get(account)
         if seen is None:
             seen = _Seen.first(row)
         elif not seen.follows(row):
             log.warning("quota.database_went_back", provider=account.provider)
-            seen = _Seen(row.server_started_at, row.revision, row.reconciliations, is_known=False)
+            seen = _Seen(
+                row.server_started_at, row.revision, row.reconciliations, is_known=False, anchor=seen.anchor
+            )
         seen.revision = row.revision
         seen.is_known = seen.is_known or row.reconciliations > seen.reconciliations
         self._seen[account] = seen
-        return seen.is_known
+        return seen
 
     async def _records(
         self, connection: Connection, query: str, parameters: dict[str, Any]
@@ -515,6 +522,9 @@ class QuotaStore:
         for entry in change.entries:
             await connection.execute(queries.record_entry, entry_row(change.state.account, entry, now))
         return change.state
+
+    def _monotonic(self) -> float:
+        return self._clock.monotonic() if self._clock else time.monotonic()
 
     def _set_now(self) -> datetime | None:
         """The time that was passed in; None: the database server's."""
@@ -574,6 +584,7 @@ def _reservation_row(request: Request, granted: Granted, change: Change, now: da
         "not_before": reservation.not_before,
         "use_before": reservation.use_before,
         "next_slot_at": change.state.next_slot_at,
+        "clock_shift_seconds": change.state.clock_shift.total_seconds(),
         "probed_at": change.state.failures.probed_at,
         "now": now,
     }

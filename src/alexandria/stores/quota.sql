@@ -23,6 +23,7 @@ SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now,
        pg_postmaster_start_time() AS server_started_at,
        account.day,
        coalesce(account.ahead_seconds, 0) AS ahead_seconds,
+       coalesce(account.clock_shift_seconds, 0) AS clock_shift_seconds,
        account.next_slot_at,
        account.rate_requests,
        account.rate_window_seconds,
@@ -71,7 +72,8 @@ SELECT request_id, provider, key_hash, day, lane, consumer, job, units, requests
 -- One statement: the slot, the charge, the reservation and its ledger entry exist together or not at all.
 WITH slot AS (
     UPDATE quota_accounts
-       SET next_slot_at = %(next_slot_at)s, probed_at = %(probed_at)s, revision = revision + 1
+       SET next_slot_at = %(next_slot_at)s, clock_shift_seconds = %(clock_shift_seconds)s, probed_at = %(probed_at)s,
+           revision = revision + 1
      WHERE provider = %(provider)s AND key_hash = %(key_hash)s
 ), charge AS (
     INSERT INTO quota_windows (provider, key_hash, day, units_charged, used)
@@ -133,6 +135,7 @@ UPDATE quota_accounts
        failed_at = %(failed_at)s,
        probed_at = %(probed_at)s,
        next_slot_at = %(next_slot_at)s,
+       clock_shift_seconds = %(clock_shift_seconds)s,
        revision = revision + 1,
        count_due_at = CASE WHEN %(is_count_due)s::boolean THEN %(now)s::timestamptz ELSE count_due_at END
  WHERE provider = %(provider)s AND key_hash = %(key_hash)s;

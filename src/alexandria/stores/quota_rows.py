@@ -62,6 +62,7 @@ class StateRow:
     server_started_at: datetime
     day: date | None
     ahead_seconds: float
+    clock_shift_seconds: float
     next_slot_at: datetime | None
     rate_requests: int | None
     rate_window_seconds: float | None
@@ -91,6 +92,7 @@ class StateRow:
             else None,
             ahead=timedelta(seconds=self.ahead_seconds),
             next_slot_at=utc(self.next_slot_at),
+            clock_shift=timedelta(seconds=self.clock_shift_seconds),
             rate=self._rate(),
             stop=self._stop(),
             failures=Failures(self.failures, utc(self.failed_at), utc(self.probed_at)),
@@ -198,6 +200,7 @@ def state_row(state: State, *, is_count_due: bool, now: datetime) -> dict[str, A
         "failed_at": state.failures.last_at,
         "probed_at": state.failures.probed_at,
         "next_slot_at": state.next_slot_at,
+        "clock_shift_seconds": state.clock_shift.total_seconds(),
         "is_count_due": is_count_due,
         "now": now,
     }

@@ -3,6 +3,7 @@
 ALTER TABLE quota_accounts
     ADD COLUMN day                  date,
     ADD COLUMN ahead_seconds        double precision NOT NULL DEFAULT 0,
+    ADD COLUMN clock_shift_seconds  double precision NOT NULL DEFAULT 0,
     ADD COLUMN rate_requests        int CHECK (rate_requests >= 1),
     ADD COLUMN rate_window_seconds  double precision CHECK (rate_window_seconds > 0),
     ADD COLUMN failures             int    NOT NULL DEFAULT 0 CHECK (failures >= 0),
@@ -18,6 +19,7 @@ ALTER TABLE quota_accounts
     ADD CONSTRAINT a_rate_is_whole CHECK (num_nulls(rate_requests, rate_window_seconds) IN (0, 2));
 COMMENT ON COLUMN quota_accounts.day IS 'the provider''s day, as far as it is known: the last one that was opened; it never goes back';
 COMMENT ON COLUMN quota_accounts.ahead_seconds IS 'the provider''s clock minus the store''s';
+COMMENT ON COLUMN quota_accounts.clock_shift_seconds IS 'the store''s clock minus the steady time of next_slot_at: it changes when somebody sets the clock';
 COMMENT ON COLUMN quota_accounts.rate_requests IS 'the pace that the provider says it grants';
 COMMENT ON COLUMN quota_accounts.failures IS 'answers in a row that were of no use: the breaker follows from them and from time';
 COMMENT ON COLUMN quota_accounts.revision IS 'grows with every grant: when it falls, the database is older than what was sent';
