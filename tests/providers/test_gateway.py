@@ -1046,3 +1046,74 @@ async def test_a_signature_reaches_neither_an_error_nor_a_log_line(
                 told += [str(error), repr(error.__cause__)]
     assert len(told) == 7
     assert "SECRET" not in repr((told, events))
+
+
+# Publishing
+
+
+async def publish(gateway: Gateway, url: str, *, timeout_seconds: float = 5) -> Answer:
+    return await gateway.publish(
+        url, b"{}", headers={"Authorization": "Bearer a-secret"}, timeout_seconds=timeout_seconds
+    )
+
+
+async def test_a_document_is_put_as_it_is_once_and_for_no_units(
+    gateway: Gateway, server: ScriptedServer, recording_quota: RecordingQuota
+) -> None:
+    server.replies = [web.Response(text="written")]
+    assert (await publish(gateway, f"{server.url}/values/a%3Akey")).body == b"written"
+    [request] = server.received
+    assert (request.method, request.raw_path) == ("PUT", "/values/a%3Akey")
+    assert request.headers["Authorization"] == "Bearer a-secret"
+    assert server.bodies == [b"{}"]
+    assert (recording_quota.reserved, recording_quota.settled) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (302, ProviderRefused),
+        (400, ProviderRefused),
+        (401, ProviderRefused),
+        (404, ProviderRefused),
+        (429, ProviderUnavailable),
+        (500, ProviderUnavailable),
+        (503, ProviderUnavailable),
+    ],
+)
+async def test_a_document_that_is_not_taken_is_refused_or_to_be_sent_again_later(
+    gateway: Gateway, server: ScriptedServer, status: int, kind: type[Exception]
+) -> None:
+    headers = {"Location": f"{server.url}/elsewhere", "Retry-After": "7"}
+    server.replies = [web.Response(status=status, headers=headers)]
+    with pytest.raises(kind, match=f"answered with {status}") as raised:
+        await publish(gateway, server.url)
+    assert len(server.received) == 1, "no redirect is followed, and nothing is sent again"
+    if isinstance(raised.value, ProviderUnavailable):
+        assert raised.value.retry_after == timedelta(seconds=7)
+
+
+async def test_publishing_gives_up_in_time_and_shows_neither_query_nor_headers(
+    gateway: Gateway, server: ScriptedServer
+) -> None:
+    async def never(_: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    server.replies = [never]
+    with capture_logs() as logs, pytest.raises(ProviderUnavailable, match="no answer in time") as raised:
+        await publish(gateway, f"{server.url}/values?signature=hidden", timeout_seconds=0.05)
+    server.replies = [web.Response()]
+    with capture_logs() as more:
+        await publish(gateway, f"{server.url}/values?signature=hidden")
+    assert [each["event"] for each in more] == ["document.published"]
+    shown = f"{logs} {more} {raised.value!r} {raised.value.__cause__!r}"
+    assert "hidden" not in shown
+    assert "a-secret" not in shown
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "http://user:secret@127.0.0.1/", "nonsense"])
+async def test_nothing_is_published_to_an_address_that_can_not_be_used(gateway: Gateway, url: str) -> None:
+    with pytest.raises(ProviderRefused) as raised:
+        await publish(gateway, url)
+    assert "secret" not in str(raised.value)

@@ -8,7 +8,7 @@ import asyncio
 import random
 import socket
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -28,7 +28,7 @@ from alexandria.domain.errors import (
     QuotaDenied,
     RecordNotFound,
 )
-from alexandria.domain.quota import Policy, Reservation
+from alexandria.domain.quota import Lane, Policy, Reservation
 from alexandria.domain.reconciling import Reconciliation
 from alexandria.domain.settling import Evidence
 from alexandria.providers.addresses import is_literal, is_public
@@ -58,6 +58,7 @@ _ONLY_PUBLIC = (
 )
 _CONNECT_SECONDS = 10.0
 _CHUNK_BYTES = 64 * 1024
+_MOST_RECEIPT_BYTES = 64 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -249,6 +250,31 @@ class Gateway:
             return answer
         raise _download_error(answer, self._clock.now())
 
+    async def publish(
+        self, url: str, body: bytes, *, headers: Mapping[str, str], timeout_seconds: float
+    ) -> Answer:
+        """Put a small document at an address of the operator's own: once, for no units, following no redirect.
+
+        The URL is sent exactly as it stands, so whoever makes it encodes it.
+        Raises ProviderRefused for an address, a redirect or a status that asking again does not change, ProviderUnavailable,
+        with the wait that was asked for, for everything else. No error and no log line shows more of a URL than its host.
+        """
+        host, began = _read_url(url).raw_host or "", self._clock.monotonic()
+        call = Call("PUT", url, 0, Lane.SCHEDULED, "publish", headers=tuple(headers.items()), body=body)
+        limits = _time_limits(timeout_seconds, timeout_seconds)
+        try:
+            answer = await self._exchange(
+                self._session, URL(url, encoded=True), limits, most_bytes=_MOST_RECEIPT_BYTES, call=call
+            )
+        except _NoAnswer as failure:
+            kind = ProviderRefused if failure.is_refused else ProviderUnavailable
+            raise kind(host, failure.reason) from failure
+        milliseconds = round((self._clock.monotonic() - began) * 1000)
+        log.info("document.published", host=host, status=answer.status, milliseconds=milliseconds)
+        if 200 <= answer.status < 300:
+            return answer
+        raise _publish_error(answer, self._clock.now())
+
     async def _follow(
         self, target: URL, limits: aiohttp.ClientTimeout, most_bytes: int, allowed_hosts: frozenset[str]
     ) -> Answer:
@@ -426,3 +452,11 @@ def _download_error(answer: Answer, now: datetime) -> ProviderError:
         return RecordNotFound(host, "there is no such file", status=answer.status)
     wait = read_retry_after(answer.line("retry-after"), now)
     return ProviderUnavailable(host, f"answered with {answer.status}", status=answer.status, retry_after=wait)
+
+
+def _publish_error(answer: Answer, now: datetime) -> ProviderError:
+    host, said = URL(answer.url).raw_host or "", f"answered with {answer.status}"
+    if answer.status in {408, 425, 429} or answer.status >= 500:
+        wait = read_retry_after(answer.line("retry-after"), now)
+        return ProviderUnavailable(host, said, status=answer.status, retry_after=wait)
+    return ProviderRefused(host, said, status=answer.status)
