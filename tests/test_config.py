@@ -46,6 +46,9 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ({"ALEXANDRIA_API_TOKENS": "short"}, "at least 16 characters"),
         ({"ALEXANDRIA_ISBNDB_KEY": "two words"}, "must be one word"),
         ({"ALEXANDRIA_LOG_LEVEL": "loud"}, "must be one of debug, info, warning, error"),
+        ({"ALEXANDRIA_KV_ACCOUNT": "a/../b"}, "must be the identifier"),
+        ({"ALEXANDRIA_KV_KEY": ".."}, "must be 1 to 512 letters"),
+        ({"ALEXANDRIA_KV_KEY": "k" * 513}, "must be 1 to 512 letters"),
         ({"ALEXANDRIA_SAVE_LIMIT": "1"}, "is not a setting; did you mean ALEXANDRIA_SAFE_LIMIT?"),
         ({"ALEXANDRIA_CONFIG": "/nowhere/alexandria.toml"}, "ALEXANDRIA_CONFIG: /nowhere/alexandria.toml"),
     ],
@@ -105,3 +108,28 @@ def test_a_wrong_secret_is_not_repeated_in_the_error() -> None:
 )
 def test_loopback_is_told_from_the_rest_of_the_world(host: str, expected: bool) -> None:
     assert config.is_loopback(host) is expected
+
+
+MIRROR = {
+    "ALEXANDRIA_KV_ACCOUNT": "an-account",
+    "ALEXANDRIA_KV_NAMESPACE": "a-namespace",
+    "ALEXANDRIA_KV_TOKEN": "a-token",
+}
+
+
+def test_the_mirror_is_off_without_settings_and_on_with_all_three() -> None:
+    off, on = config.load({}), config.load(MIRROR)
+    assert (off.kv_account, off.kv_namespace, off.kv_token) == (None, None, None)
+    assert (on.kv_account, on.kv_namespace, on.kv_token) == ("an-account", "a-namespace", "a-token")
+    assert (on.kv_key, on.kv_url) == ("alexandria_quota", "https://api.cloudflare.com/client/v4")
+    assert "a-token" not in " ".join(str(each) for each in config.show(MIRROR))
+
+
+@pytest.mark.parametrize("left_out", MIRROR)
+def test_a_part_of_the_mirrors_settings_is_refused_by_what_is_missing(left_out: str) -> None:
+    rest = {name: value for name, value in MIRROR.items() if name != left_out}
+    with pytest.raises(ConfigurationError, match=f"^{left_out}: not set"):
+        config.load(rest)
+    missing = ", ".join(rest)
+    with pytest.raises(ConfigurationError, match=f"^{missing}: not set"):
+        config.load({left_out: MIRROR[left_out]})

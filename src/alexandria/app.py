@@ -1,5 +1,6 @@
 """The application: the one place that wires configuration, stores and providers together."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from alexandria.config import Config
 from alexandria.domain.errors import ConfigurationError, ProviderError, QuotaDenied
 from alexandria.domain.quota import Account, Lane, Policy
 from alexandria.domain.reconciling import Reconciliation
+from alexandria.mirror import Mirror, Target
 from alexandria.providers.gateway import Gateway
 from alexandria.providers.isbndb import PROVIDER, IsbndbProvider
 from alexandria.providers.policies import POLICIES
@@ -103,3 +105,31 @@ async def running_app(config: Config, database_url: str, *, clock: Clock | None 
                 ),
                 objects=ObjectStore.open(config.objects_url or str(config.data_dir / "covers")),
             )
+
+
+def kv_mirror(app: App) -> Mirror | None:
+    """What mirrors the quota's status to Cloudflare KV; None when that is not configured, or there is no key to tell of."""
+    config = app.config
+    if not (config.kv_account and config.kv_namespace and config.kv_token):
+        return None
+    if not config.isbndb_key:
+        log.warning("mirror.off", reason="ALEXANDRIA_ISBNDB_KEY is not set, so there is no status to mirror")
+        return None
+    account, policy = isbndb_account(config), isbndb_policy(config)
+    target = Target(config.kv_url, config.kv_account, config.kv_namespace, config.kv_key, config.kv_token)
+    return Mirror(target, lambda: app.quota.status(account, policy), app.gateway, app.clock)
+
+
+@asynccontextmanager
+async def mirroring(app: App) -> AsyncIterator[None]:
+    """Mirror the quota's status beside the block, if that is configured."""
+    mirror = kv_mirror(app)
+    if mirror is None:
+        yield
+        return
+    task = asyncio.create_task(mirror.run(app.database.url))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -6,6 +6,7 @@ the prefix ALEXANDRIA_, in the environment, which wins. A wrong value or an unkn
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -43,6 +44,11 @@ class Config:
     host: str
     port: int
     log_level: str
+    kv_account: str | None
+    kv_namespace: str | None
+    kv_token: str | None
+    kv_key: str
+    kv_url: str
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ def _folder(text: str) -> Path:
 def _http_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must be an address such as https://api2.isbndb.com")
+        raise ValueError("must be an address such as https://api.example.org")
     return text.rstrip("/")
 
 
@@ -104,6 +110,22 @@ def _database_url(text: str) -> str:
 def _key(text: str) -> str:
     if not text.isascii() or any(letter.isspace() for letter in text):
         raise ValueError("must be one word of plain ASCII, as the provider gave it")
+    return text
+
+
+def _identifier(text: str) -> str:
+    # It becomes part of a path.
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
+        raise ValueError("must be the identifier that Cloudflare's dashboard shows: letters and digits")
+    return text
+
+
+def _kv_key(text: str) -> str:
+    # KV takes at most 512 bytes and neither "." nor "..", and what follows would have to be escaped in a path.
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,511}", text):
+        raise ValueError(
+            "must be 1 to 512 letters, digits, _ . : or -, and not begin with one of the last three"
+        )
     return text
 
 
@@ -215,7 +237,19 @@ SETTINGS = (
         "warning",
         "Least important log events to write",
     ),
+    Setting(
+        "kv_account", _identifier, None, "Cloudflare account of the KV mirror; off unless all three are set"
+    ),
+    Setting(
+        "kv_namespace", _identifier, None, "Id of the KV namespace that the quota's status is written to"
+    ),
+    Setting("kv_token", _key, None, "Cloudflare API token that may edit Workers KV storage", secret=True),
+    Setting("kv_key", _kv_key, "alexandria_quota", "Name under which the status is written"),
+    Setting("kv_url", _http_url, "https://api.cloudflare.com/client/v4", "Address of Cloudflare's API"),
 )
+
+_MIRROR = ("kv_account", "kv_namespace", "kv_token")
+"""What the mirror needs: all of it, or it is off (docs/kv-mirror.md)."""
 
 
 def load(environment: Mapping[str, str] | None = None) -> Config:
@@ -291,6 +325,7 @@ def _parse(sources: Mapping[str, tuple[str | None, str]]) -> Config:
         raise ConfigurationError(
             "ALEXANDRIA_INTERACTIVE_PERCENT and ALEXANDRIA_SCHEDULED_PERCENT are more than 100 together"
         )
+    _refuse_half_a_mirror(values)
     return Config(
         ceilings=values.pop("ceilings") or {},
         freshness=values.pop("freshness_days"),
@@ -298,6 +333,14 @@ def _parse(sources: Mapping[str, tuple[str | None, str]]) -> Config:
         api_tokens=values.pop("api_tokens") or (),
         **values,
     )
+
+
+def _refuse_half_a_mirror(values: Mapping[str, Any]) -> None:
+    missing = [f"{PREFIX}{name.upper()}" for name in _MIRROR if not values[name]]
+    if 0 < len(missing) < len(_MIRROR):
+        raise ConfigurationError(
+            f"{', '.join(missing)}: not set; the KV mirror needs its account, namespace and token, or none of them"
+        )
 
 
 def _mask(setting: Setting, text: str | None) -> str | None:

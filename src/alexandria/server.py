@@ -25,7 +25,7 @@ from alexandria import __version__
 from alexandria.api import catalogue, harvests, health, problems, security
 from alexandria.api.context import Context, WorkerState
 from alexandria.api.edge import Edge
-from alexandria.app import App, running_app, running_database
+from alexandria.app import App, mirroring, running_app, running_database
 from alexandria.clock import Clock, SystemClock
 from alexandria.config import Config
 from alexandria.dashboard import page
@@ -88,7 +88,8 @@ def make_app(
             worker = WorkerState()
             api.state.context = Context(app, worker)
             api.state.dashboard = page.Dashboard(app, lambda: (worker.state, worker.detail))
-            async with _kept_working(app, worker) if with_worker else contextlib.nullcontext():
+            working = _kept_working(app, worker) if with_worker else contextlib.nullcontext()
+            async with mirroring(app), working:
                 yield
 
     api = Api(

@@ -7,7 +7,7 @@ import pytest
 from psycopg import sql
 
 from alexandria.domain.errors import ConfigurationError, StoreUnavailable
-from alexandria.stores import catalogue, covers, harvests, jobs, quota
+from alexandria.stores import catalogue, covers, harvests, jobs, locks, quota
 from alexandria.stores.postgres import (
     Connection,
     Database,
@@ -24,6 +24,7 @@ STORES = {
     "covers": covers.queries,
     "harvests": harvests.queries,
     "jobs": jobs.queries,
+    "locks": locks.queries,
     "quota": quota.queries,
 }
 EVERY_QUERY = [(store, name) for store, queries in STORES.items() for name in queries.names()]

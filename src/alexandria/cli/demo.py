@@ -97,10 +97,11 @@ def over_sandbox(recipe: Mapping[str, int]) -> Iterator[tuple[Config, Addresses]
     journal = settings.data_dir / "sandbox-journal"
     with running_sandbox("--port", str(port), "--journal", str(journal), *world) as addresses:
         hosts = {each.partition("://")[2] for each in (addresses.covers_url, addresses.control_url)}
-        yield (
-            replace(settings, isbndb_url=addresses.url, isbndb_key=KEY, download_hosts=frozenset(hosts)),
-            addresses,
+        settings = replace(
+            settings, isbndb_url=addresses.url, isbndb_key=KEY, download_hosts=frozenset(hosts)
         )
+        # An invented quota must not replace the real one where edge code reads it.
+        yield replace(settings, kv_account=None, kv_namespace=None, kv_token=None), addresses
 
 
 def claim_folder(settings: Config, world: Mapping[str, int]) -> int:

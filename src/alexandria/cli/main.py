@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from alexandria import config as configuration
-from alexandria.app import App, isbndb_account
+from alexandria.app import App, isbndb_account, mirroring
 from alexandria.cli import console
 from alexandria.cli.harvesting import harvest_cli, runs
 from alexandria.cli.quota import quota_cli
@@ -108,7 +108,8 @@ def worker() -> None:
         each = Worker(app)
         with interrupts(each.stop):
             console.say("working; Ctrl-C stops")
-            await each.run()
+            async with mirroring(app):
+                await each.run()
         return Exit.DONE
 
     with_app(work)
