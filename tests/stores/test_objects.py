@@ -1,6 +1,7 @@
 """Objects: written whole, read back, missing without a fuss; a folder by default, a store by URL."""
 
 import asyncio
+import sys
 from pathlib import Path
 
 import obstore
@@ -113,3 +114,18 @@ def test_a_wrong_address_is_refused_at_once_without_showing_a_secret(address: st
     with pytest.raises(ConfigurationError, match=f"ALEXANDRIA_OBJECTS_URL: .*{reason}") as raised:
         ObjectStore.open(address)
     assert "secret" not in str(raised.value)
+
+
+async def test_a_process_that_ends_right_after_its_last_object_ends_well(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, sys; from alexandria.stores.objects import ObjectStore\n"
+        "asyncio.run(ObjectStore.open(sys.argv[1]).put('k', b'', content_type='text/plain'))"
+    )
+
+    async def end() -> int:
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, str(tmp_path))
+        return await asyncio.wait_for(process.wait(), 30)
+
+    # Without the pause at the end about one in four was aborted.
+    codes = [code for _ in range(5) for code in await asyncio.gather(*(end() for _ in range(4)))]
+    assert codes == [0] * 20

@@ -1,8 +1,11 @@
 """Where covers lie: a local folder by default, S3, R2, Google Cloud Storage or Azure by URL (design.md, section 2)."""
 
 import asyncio
+import atexit
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -15,6 +18,8 @@ from alexandria.domain.errors import ConfigurationError, RecordNotFound, StoreUn
 
 TIMEOUT_SECONDS = 30.0
 """For one object, which is at most a few hundred kilobytes; a store that takes longer counts as unreachable."""
+
+_EXIT_SECONDS = 0.1
 
 _SCHEMES = frozenset({"s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl", "file", "memory"})
 _SETTING = "ALEXANDRIA_OBJECTS_URL"
@@ -82,6 +87,7 @@ class ObjectStore:
 
 @asynccontextmanager
 async def _reaching(key: str) -> AsyncIterator[None]:
+    _end_gently()
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             yield
@@ -91,6 +97,16 @@ async def _reaching(key: str) -> AsyncIterator[None]:
         raise StoreUnavailable(f"the object store did not answer within {TIMEOUT_SECONDS:g} s") from error
     except (BaseError, OSError) as error:
         raise StoreUnavailable(f"the object store did not take or give {key}: {_reason(error)}") from error
+
+
+@cache
+def _end_gently() -> None:
+    """Before the interpreter ends, leave the store's own threads time to let go of it.
+
+    They do a little more after they have given their answer; when Python is gone by then, they abort the process, one time in four
+    where it ends right after (https://github.com/PyO3/pyo3-async-runtimes/issues/40, open). They can't be waited for.
+    """
+    atexit.register(time.sleep, _EXIT_SECONDS)
 
 
 def _reason(error: Exception) -> str:
