@@ -83,6 +83,11 @@ async def recount_if_due(app: App) -> Reconciliation | None:
         return None
 
 
+def objects_address(config: Config) -> str:
+    """Where covers lie: an object store's URL, or a folder. May hold a secret."""
+    return config.objects_url or str(config.data_dir / "covers")
+
+
 @asynccontextmanager
 async def running_app(config: Config, database_url: str, *, clock: Clock | None = None) -> AsyncIterator[App]:
     """Connect to everything, migrate the database, and close at the end.
@@ -103,7 +108,7 @@ async def running_app(config: Config, database_url: str, *, clock: Clock | None 
                 isbndb=IsbndbProvider(
                     gateway, base_url=config.isbndb_url, key=config.isbndb_key, policy=isbndb_policy(config)
                 ),
-                objects=ObjectStore.open(config.objects_url or str(config.data_dir / "covers")),
+                objects=ObjectStore.open(objects_address(config)),
             )
 
 

@@ -14,6 +14,7 @@ import typer
 from alexandria import config as configuration
 from alexandria.app import App, isbndb_account, mirroring
 from alexandria.cli import console
+from alexandria.cli.check import check
 from alexandria.cli.harvesting import harvest_cli, runs
 from alexandria.cli.quota import quota_cli
 from alexandria.cli.running import AsJson, Exit, interrupts, load_into, until_stopped, with_app
@@ -31,6 +32,7 @@ cli = typer.Typer(
 cli.add_typer(harvest_cli, name="harvest")
 cli.add_typer(quota_cli, name="quota")
 cli.command()(runs)
+cli.command()(check)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from typing import Any, Self
 import structlog
 from pgqueuer.db import PsycopgDriver
 from pgqueuer.queries import Queries as JobQueries
-from psycopg import AsyncConnection, OperationalError
+from psycopg import AsyncConnection, OperationalError, ProgrammingError
 from psycopg.errors import DeadlockDetected, UndefinedTable
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -184,8 +184,37 @@ async def migrate(database: Database) -> list[Migration]:
 async def is_migrated(database: Database) -> bool:
     """Whether every migration that this version knows has been applied."""
     async with database.connection() as connection:
-        try:
-            row = await (await connection.execute("SELECT count(*) FROM migrations")).fetchone()
-        except UndefinedTable:
-            return False
-        return row is not None and row[0] >= len(migrations())
+        return await _count_applied(connection) >= len(migrations())
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a server says of itself and of the database."""
+
+    version: str
+    migrations_missing: int
+
+
+async def inspect(url: str, *, timeout_seconds: int = 10) -> Server:
+    """Ask a server over a plain connection, changing nothing: a pool tells only that nobody answered, not why.
+
+    Raises StoreUnavailable with the server's or the network's own reason.
+    """
+    try:
+        connection = await AsyncConnection.connect(url, autocommit=True, connect_timeout=timeout_seconds)
+    except OperationalError as error:
+        raise StoreUnavailable(" ".join(str(error).split())) from error
+    except ProgrammingError as error:
+        # The driver's own words may quote a part of the address, password and all.
+        raise StoreUnavailable("the address can't be understood: is a letter to be escaped?") from error
+    async with connection:
+        version = connection.info.parameter_status("server_version") or "of an unknown version"
+        return Server(version, max(0, len(migrations()) - await _count_applied(connection)))
+
+
+async def _count_applied(connection: Connection) -> int:
+    try:
+        row = await (await connection.execute("SELECT count(*) FROM migrations")).fetchone()
+    except UndefinedTable:
+        return 0
+    return int(row[0]) if row else 0
