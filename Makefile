@@ -6,7 +6,7 @@ BIN := .venv/bin
 DEMO_DATA := $(if $(filter 0,$(shell id -u)),/var/lib/alexandria/demo-$(firstword $(shell echo '$(CURDIR)' | cksum)),$(CURDIR)/data)
 export ALEXANDRIA_DATA_DIR ?= $(DEMO_DATA)
 
-.PHONY: help setup demo run test check bench lock clean
+.PHONY: help setup demo run test check bench bench-quota lock clean
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -21,6 +21,10 @@ setup: .venv/installed  ## make the virtual environment with the locked dependen
 
 .venv/installed-dev: .venv/installed requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	touch $@
+
+.venv/installed-bench: .venv/installed-dev requirements-bench.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
 	touch $@
 
 demo: setup  ## set up everything and harvest a sandbox into a catalogue
@@ -41,9 +45,13 @@ check: .venv/installed-dev  ## format, lint, types, import rules
 bench: .venv/installed-dev  ## run every benchmark; each prints ratios measured in one run
 	@for file in bench/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
+bench-quota: .venv/installed-bench  ## what the quota costs, and the quota beside other rate limiters
+	@for file in bench/bench_quota.py bench/bench_limiters.py; do $(BIN)/python $$file || exit 1; done
+
 lock: .venv/installed-dev  ## choose new versions for the locked requirements
 	$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet pyproject.toml --group build --output-file requirements.lock
 	$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet pyproject.toml --group build --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --group bench --constraint requirements-dev.lock --output-file requirements-bench.lock
 
 clean:  ## remove the environment and the caches, not the data
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
