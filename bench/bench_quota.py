@@ -19,7 +19,9 @@ from uuid import uuid4
 
 import psycopg
 
-from alexandria.domain.quota import Account, Lane, Policy, Request
+from alexandria.domain.quota import RECONCILER, Account, Lane, Policy, Request
+from alexandria.domain.reconciling import Reading
+from alexandria.domain.settling import Evidence
 from alexandria.stores.postgres import Database
 from alexandria.stores.quota import QuotaStore
 from measuring import PATIENCE_SECONDS, NoonClock, be_quiet, fresh_database, processes, server
@@ -31,7 +33,7 @@ COUNTED_CYCLES = 200
 CALLS_A_DAY = 15_000
 
 LIMIT = 100_000_000
-POLICY = Policy(hard_limit=LIMIT, safe_limit=LIMIT, requests_per_window=1_000_000)
+POLICY = Policy(hard_limit=LIMIT, safe_limit=LIMIT, requests_per_window=1_000_000, has_counter=True)
 """Nothing is denied: a denial is cheaper than a grant and would flatter the figures."""
 ACCOUNT = Account.of("isbndb", "a key")
 
@@ -57,7 +59,18 @@ async def quota_cycle(_: Database, quota: QuotaStore) -> None:
     """All that the coordinator does for one call that is answered."""
     request = Request(uuid4(), Lane.BULK, "bench", units=1)
     reservation = await quota.reserve(ACCOUNT, POLICY, request)
-    await quota.settle(reservation, units_spent=1, outcome="200")
+    evidence = Evidence(reservation.as_of, total=LIMIT, left=LIMIT, rate=POLICY.rate, is_failure=False)
+    await quota.settle(reservation, units_spent=1, outcome="200", evidence=evidence, policy=POLICY)
+
+
+async def know_the_count(quota: QuotaStore) -> None:
+    """What a process does once: a free call whose answer tells the day, and the provider's count compared with ours."""
+    free = Request(uuid4(), Lane.INTERACTIVE, RECONCILER, units=0)
+    reservation = await quota.reserve(ACCOUNT, POLICY, free)
+    answered = Evidence(reservation.as_of, total=LIMIT, left=LIMIT, rate=POLICY.rate)
+    await quota.settle(reservation, units_spent=0, outcome="200", evidence=answered, policy=POLICY)
+    reading = Reading(reservation.day, LIMIT, 0, asked_at=reservation.as_of)
+    await quota.reconcile(ACCOUNT, POLICY, reading)
 
 
 async def bare_pair(database: Database, _: QuotaStore) -> None:
@@ -92,6 +105,7 @@ def work(url: str, clock: NoonClock, together: Barrier, results: "Queue[dict[str
         found: dict[str, list[Latencies]] = {kind: [] for kind in CYCLES}
         async with Database.open(url, most_connections=1) as database:
             quota = QuotaStore(database, clock)
+            await know_the_count(quota)
             for cycle in CYCLES.values():  # prepares the statements; psycopg does so when it sees one again
                 for _ in range(10):
                     await cycle(database, quota)
@@ -195,6 +209,7 @@ async def count_round_trips(url: str, clock: NoonClock) -> None:
         Database.open(url_through_proxy, most_connections=1) as database,
     ):
         quota = QuotaStore(database, clock)
+        await know_the_count(quota)
         first = await round_trips(quota_cycle, 1)
         for cycle in CYCLES.values():
             await round_trips(cycle, 20)  # psycopg prepares a statement when it sees it again
@@ -221,6 +236,7 @@ async def spend_a_day(url: str, clock: NoonClock) -> None:
     # Whether commits wait for the disk changes no size, only how long this takes.
     async with Database.open(f"{url}&options=-c%20synchronous_commit%3Doff", most_connections=1) as database:
         quota = QuotaStore(database, clock)
+        await know_the_count(quota)
         for _ in range(CALLS_A_DAY):
             await quota_cycle(database, quota)
 

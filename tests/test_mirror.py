@@ -19,7 +19,7 @@ from alexandria import config as configuration
 from alexandria.app import kv_mirror, running_app
 from alexandria.clock import SystemClock
 from alexandria.domain.errors import StoreUnavailable
-from alexandria.domain.quota import Account, DenialReason, Lane, Policy, Request
+from alexandria.domain.quota import Account, DenialReason, Lane, Policy, Request, Window
 from alexandria.domain.quota_status import Status
 from alexandria.mirror import (
     FIRST_BACK_OFF_SECONDS,
@@ -243,7 +243,8 @@ async def test_what_went_back_to_the_old_value_during_a_failure_is_written_again
     used = [0, 5, 0]
 
     async def read() -> Status:
-        return replace(seen, used=used.pop(0))
+        window = Window(seen.day, used.pop(0))
+        return replace(seen, state=replace(seen.state, window=window))
 
     mirror = make_mirror(read_status=read)
     await mirror.look(lock)

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from alexandria.cli.check import judge_key
-from alexandria.domain.quota import Account, DenialReason, Policy
-from alexandria.domain.quota_status import Status
+from alexandria.domain.quota import Account, DenialReason, Lane, Policy, State, Window
+from alexandria.domain.quota_status import Status, Usage
 from alexandria.providers.isbndb import KeyStatus
 from alexandria.sandbox.server import Sandbox, running_sandbox
 from alexandria.sandbox.switches import Switches
@@ -266,7 +266,9 @@ def judged(
     answered_at = NOW.replace(day=day)
     left = total - spent
     key = KeyStatus("Premium", total, spent, left, key_total, None, None, None, None, None, NOW, answered_at)
-    ours = Status(Account.of("isbndb", ""), Policy(), NOW, NOW.date(), used=100, next_slot_at=None, stop=None)
+    usages = (Usage(Lane.BULK, "covers", 100, settled=100, reserved=0, unresolved=0),)
+    state = State(Account.of("isbndb", ""), Window(NOW.date(), units_charged=100))
+    ours = Status(Policy(), NOW, state, usages=usages)
     finding = judge_key(key, ours, 1000)
     return finding.state, finding.advice
 

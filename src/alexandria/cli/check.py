@@ -229,7 +229,8 @@ def judge_key(key: KeyStatus, ours: Status, bulk_limit: int) -> Finding:
 
 
 def _compare(key: KeyStatus, ours: Status, granted: int) -> tuple[State, str]:
-    policy, foreign = ours.policy, key.spent - ours.used
+    # What its answers said before is counted here as foreign; what this one says may not be yet.
+    policy, foreign = ours.policy, max(key.spent - ours.used, ours.foreign)
     if granted < policy.safe_limit:
         limits = (
             f"set ALEXANDRIA_HARD_LIMIT to {granted} and ALEXANDRIA_SAFE_LIMIT ({policy.safe_limit}) below it"
