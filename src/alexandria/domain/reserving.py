@@ -264,6 +264,8 @@ def _grant(state: State, request: Request, policy: Policy, now: datetime) -> Gra
     after = replace(
         state,
         window=charge(state.window or Window(day), entry),
+        units_in_flight=state.units_in_flight + request.units,
+        units_unresolved=state.units_unresolved + request.units,
         next_slot_at=slot.next_at,
         failures=breaker.try_again(state.failures, now),
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 import structlog
+from psycopg.errors import UniqueViolation
 from psycopg.rows import class_row
 
 from alexandria.clock import Clock
@@ -133,19 +134,32 @@ class QuotaStore:
         Raises QuotaExhausted when the day's units are used up, QuotaDenied with a `DenialReason` when nothing may be sent for
         another reason, StoreUnavailable when that can't be known. None of these changes anything.
         """
-        async with self._deciding() as connection:
-            state, now = await self._lock_state(connection, account, request)
-            state = await self._open_proposed_day(connection, state, policy, now)
-            decision = reserve(state, request, policy, now)
-            if isinstance(decision, Denied):
-                raise _denial(account, decision, now)
-            if decision.change is not None:
-                await connection.execute(
-                    queries.record_reservation, _reservation_row(request, decision, decision.change, now)
-                )
+        try:
+            decision = await self._reserve(account, policy, request, is_new=True)
+        except UniqueViolation:
+            decision = await self._reserve(account, policy, request, is_new=False)
         # Only here, after the commit, is the reservation real.
         log.debug("quota.reserved", provider=account.provider, lane=request.lane, units=request.units)
         return decision.reservation
+
+    async def _reserve(self, account: Account, policy: Policy, request: Request, *, is_new: bool) -> Granted:
+        """Two round trips for a grant, one more for a denial. `is_new` supposes that nobody used the request's id before."""
+        async with self._deciding() as connection:
+            read = await self._lock_and_read(connection, account) if is_new else None
+            if read is not None:
+                state, now = read
+                decision = reserve(state, request, policy, now)
+            if read is None or isinstance(decision, Denied):
+                # Before anybody is denied, everything is read: the id may have been granted before, and less may be in flight.
+                state, now = await self._lock_state(connection, account, request)
+                state = await self._open_proposed_day(connection, state, policy, now)
+                decision = reserve(state, request, policy, now)
+            if isinstance(decision, Denied):
+                raise _denial(account, decision, now)
+            if decision.change is not None:
+                row = _reservation_row(request, decision, decision.change, now)
+                await connection.execute(queries.record_reservation, row)
+            return decision
 
     async def settle(
         self,
@@ -456,6 +470,23 @@ class QuotaStore:
 
     # Reading and writing under the lock
 
+    async def _lock_and_read(self, connection: Connection, account: Account) -> tuple[State, datetime] | None:
+        """What most grants rest on, in one statement; None when more is to be read, or written, first."""
+        asked_at = self._monotonic()
+        states = connection.cursor(row_factory=class_row(StateRow))
+        await states.execute(queries.lock_and_read, {**account_row(account), "now": self._set_now()})
+        row = await states.fetchone()
+        return self._state_of(account, row, asked_at) if row else None
+
+    def _state_of(self, account: Account, row: StateRow, asked_at: float) -> tuple[State, datetime]:
+        # A clock that was passed in is read now: the wait for the lock may have been long.
+        now = self._set_now() or surely_utc(row.now)
+        seen = self._look(account, row)
+        state = row.state(account)
+        shift = shift_now(state.clock_shift, now, seen.anchor, asked_at, self._monotonic())
+        seen.anchor = Anchor(now - shift, self._monotonic())
+        return replace(state, clock_shift=shift, is_known=seen.is_known), now
+
     async def _lock_state(
         self, connection: Connection, account: Account, asked: Request | Reservation | None = None
     ) -> tuple[State, datetime]:
@@ -469,14 +500,8 @@ class QuotaStore:
             await found.execute(queries.find_reservation, {"request_id": request_id})
             if await lock.fetchone() is not None:
                 recorded = await found.fetchone()
-                row = _one(await states.fetchone())
-                # A clock that was passed in is read now: the wait for the lock may have been long.
-                now = self._set_now() or surely_utc(row.now)
-                seen = self._look(account, row)
-                state = row.state(account, recorded=recorded.record() if recorded else None)
-                shift = shift_now(state.clock_shift, now, seen.anchor, asked_at, self._monotonic())
-                seen.anchor = Anchor(now - shift, self._monotonic())
-                return replace(state, clock_shift=shift, is_known=seen.is_known), now
+                state, now = self._state_of(account, _one(await states.fetchone()), asked_at)
+                return replace(state, recorded=recorded.record() if recorded else None), now
             await connection.execute(queries.create_account, account_row(account))
         raise StoreUnavailable(f"the quota's account of {account.provider} could not be created")
 
@@ -553,6 +578,9 @@ class QuotaStore:
                 yield connection
         except TimeoutError as error:
             raise StoreUnavailable(f"the quota did not answer within {self._timeout_seconds:g} s") from error
+        except UniqueViolation:
+            # Not trouble: somebody used this request's id before.
+            raise
         except psycopg.Error as error:
             raise StoreUnavailable(f"the quota can't be read or written: {error}") from error
 
@@ -586,6 +614,7 @@ def _reservation_row(request: Request, granted: Granted, change: Change, now: da
         "next_slot_at": change.state.next_slot_at,
         "clock_shift_seconds": change.state.clock_shift.total_seconds(),
         "probed_at": change.state.failures.probed_at,
+        "in_flight_at_most": change.state.units_in_flight,
         "now": now,
     }
 

@@ -16,6 +16,42 @@ INSERT INTO quota_accounts (provider, key_hash)
 VALUES (%(provider)s, %(key_hash)s)
     ON CONFLICT DO NOTHING;
 
+-- name: lock_and_read
+-- What nearly every grant rests on, in one statement: both rows are locked, so both are read as they are after the wait (the others
+-- would be read as they were before it). How much is in flight is known as a bound only. No row when there is no account or no day
+-- yet, or when a new day was opened during the wait.
+SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now,
+       pg_postmaster_start_time() AS server_started_at,
+       account.day,
+       account.ahead_seconds,
+       account.clock_shift_seconds,
+       account.next_slot_at,
+       account.rate_requests,
+       account.rate_window_seconds,
+       account.stop_reason,
+       account.stop_detail,
+       account.stopped_at,
+       CASE WHEN isfinite(account.stopped_until) THEN account.stopped_until END AS stopped_until,
+       account.failures,
+       account.failed_at,
+       account.probed_at,
+       account.revision,
+       account.reconciliations,
+       account.reconciled_at,
+       account.reconciled_on_server,
+       quota_window.units_charged,
+       quota_window.used,
+       quota_window.provider_total,
+       coalesce(quota_window.in_flight_at_most, quota_window.units_charged) AS units_in_flight,
+       quota_window.units_charged AS units_unresolved
+  FROM quota_accounts AS account
+  JOIN quota_windows AS quota_window
+    ON quota_window.provider = account.provider
+   AND quota_window.key_hash = account.key_hash
+   AND quota_window.day = account.day
+ WHERE account.provider = %(provider)s AND account.key_hash = %(key_hash)s
+   FOR NO KEY UPDATE OF account, quota_window;
+
 -- name: read_state
 -- Always one row: an account or a window without a row has spent nothing yet. Without a `now` the server's clock is the store's, so
 -- that machines whose own clocks differ still agree.
@@ -76,10 +112,12 @@ WITH slot AS (
            revision = revision + 1
      WHERE provider = %(provider)s AND key_hash = %(key_hash)s
 ), charge AS (
-    INSERT INTO quota_windows (provider, key_hash, day, units_charged, used)
-    VALUES (%(provider)s, %(key_hash)s, %(day)s, %(units)s, jsonb_build_object(%(spender)s::text, %(units)s::int))
+    INSERT INTO quota_windows (provider, key_hash, day, units_charged, used, in_flight_at_most)
+    VALUES (%(provider)s, %(key_hash)s, %(day)s, %(units)s, jsonb_build_object(%(spender)s::text, %(units)s::int),
+            %(in_flight_at_most)s)
         ON CONFLICT (provider, key_hash, day)
         DO UPDATE SET units_charged = quota_windows.units_charged + excluded.units_charged,
+                      in_flight_at_most = excluded.in_flight_at_most,
                       used = quota_windows.used || jsonb_build_object(
                           %(spender)s::text, coalesce((quota_windows.used ->> %(spender)s)::int, 0) + %(units)s::int
                       )
@@ -169,6 +207,7 @@ UPDATE quota_reservations
 WITH charge AS (
     UPDATE quota_windows
        SET units_charged = units_charged + %(units)s,
+           in_flight_at_most = CASE WHEN %(kind)s = 'carry' THEN NULL ELSE in_flight_at_most END,
            used = CASE
                       WHEN %(spender)s::text IS NULL THEN used
                       ELSE used || jsonb_build_object(

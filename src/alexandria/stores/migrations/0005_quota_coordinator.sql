@@ -30,11 +30,13 @@ COMMENT ON COLUMN quota_accounts.count_asked_until IS 'until then somebody else 
 
 ALTER TABLE quota_windows
     ADD COLUMN used           jsonb NOT NULL DEFAULT '{}',
+    ADD COLUMN in_flight_at_most int CHECK (in_flight_at_most >= 0),
     ADD COLUMN provider_total int CHECK (provider_total >= 0),
     ADD COLUMN provider_spent int CHECK (provider_spent >= 0),
     ADD COLUMN provider_read_at timestamptz;
 COMMENT ON COLUMN quota_windows.units_charged IS 'what reservations are charged, and what the provider counted beyond them';
 COMMENT ON COLUMN quota_windows.used IS 'the part of units_charged that reservations are charged, by lane/consumer';
+COMMENT ON COLUMN quota_windows.in_flight_at_most IS 'what may be in flight: grows with each grant, and is counted anew when it matters; null: anything';
 COMMENT ON COLUMN quota_windows.provider_total IS 'what the provider says it grants that day; null before it said so';
 
 ALTER TABLE quota_reservations
