@@ -93,26 +93,42 @@ def reconcile(state: State, reading: Reading, unresolved: Sequence[Record], unit
     if window is None or window.day != reading.day:
         return Change(state)
     window = replace(window, total=reading.total)
-    excess = window.units_charged - (reading.spent + units_uncertain)
-    entries: list[Entry] = []
-    records: list[Record] = []
-    for record in reversed(unresolved):
-        units = units_on(record, window.day)
-        # The last ones first: what was sent before a count stood still was more likely counted.
-        is_stranded = 0 < units <= excess
-        excess -= units if is_stranded else 0
-        records.append(_resolved(record, window.day, is_stranded))
-        entries.append(_entry(record, window.day, -units if is_stranded else 0))
-    if excess > 0:
-        detail = f"the provider counts {reading.spent:,}"
-        entries.append(Entry(window.day, Kind.RECONCILE, -excess, detail=detail))
-    window = _charge_all(window, entries)
-    if window.units_charged < reading.spent:
-        more = reading.spent - window.units_charged
-        detail = f"the provider counts {reading.spent:,}"
-        entries.append(Entry(window.day, Kind.FOREIGN, more, detail=detail))
+    records, entries = _decide(window, reading, unresolved, units_uncertain)
+    for entry in entries:
+        window = charge(window, entry)
+    difference = reading.spent - window.units_charged
+    detail = f"the provider counts {reading.spent:,}"
+    is_decided = len(records) == len(unresolved)
+    if difference > 0:
+        entries.append(Entry(window.day, Kind.FOREIGN, difference, detail=detail))
+        window = charge(window, entries[-1])
+    elif difference + units_uncertain < 0 and is_decided:
+        entries.append(Entry(window.day, Kind.RECONCILE, difference + units_uncertain, detail=detail))
         window = charge(window, entries[-1])
     return Change(replace(state, window=window), tuple(records), tuple(entries))
+
+
+def _decide(
+    window: Window, reading: Reading, unresolved: Sequence[Record], units_uncertain: int
+) -> tuple[list[Record], list[Entry]]:
+    """Which unresolved reservations the count shows not to have been spent, and which to have been; the others wait for another."""
+    excess = window.units_charged - reading.spent - units_uncertain
+    stranded = []
+    for record in reversed(unresolved):
+        # The last ones first: what was sent before a count stood still was more likely counted.
+        if 0 < units_on(record, window.day) <= excess:
+            excess -= units_on(record, window.day)
+            stranded.append(record)
+    # While something is uncertain, a count below ours may yet rise to it, or not: then the rest stays open.
+    is_clear = units_uncertain == 0 or window.units_charged <= reading.spent
+    decided = [each for each in unresolved if is_clear or each in stranded]
+    return (
+        [_resolved(each, window.day, each in stranded) for each in decided],
+        [
+            _entry(each, window.day, -units_on(each, window.day) if each in stranded else 0)
+            for each in decided
+        ],
+    )
 
 
 def units_on(record: Record, day: date) -> int:
@@ -136,9 +152,3 @@ def _entry(record: Record, day: date, units: int) -> Entry:
     kind = Kind.RELEASE if units else Kind.SETTLE
     spender = (record.request.lane, record.request.consumer)
     return Entry(day, kind, units, spender, record.request.request_id, "by the provider's count")
-
-
-def _charge_all(window: Window, entries: Sequence[Entry]) -> Window:
-    for entry in entries:
-        window = charge(window, entry)
-    return window

@@ -263,7 +263,8 @@ def _grant(state: State, request: Request, policy: Policy, now: datetime) -> Gra
     entry = Entry(day, Kind.RESERVE, request.units, spender, request.request_id)
     after = replace(
         state,
-        window=charge(state.window or Window(day), entry),
+        # A free call may be booked before any day is known to have begun; that opens none.
+        window=charge(state.window, entry) if state.window else None,
         units_in_flight=state.units_in_flight + request.units,
         units_unresolved=state.units_unresolved + request.units,
         next_slot_at=slot.next_at,

@@ -25,7 +25,6 @@ from alexandria.domain.errors import (
     ProviderError,
     ProviderRefused,
     ProviderUnavailable,
-    QuotaDenied,
     RecordNotFound,
 )
 from alexandria.domain.quota import Lane, Policy, Reservation
@@ -210,10 +209,13 @@ class Gateway:
         return await self._quota.reconcile(source.account, source.policy, reading)
 
     async def _recount_surely(self, source: Source) -> None:
-        """The same for a call that waits for it: should it fail, the call is denied as it would have been."""
+        """The same for a call that waits for it. Should nobody answer, the call is denied as it would have been.
+
+        Raises QuotaDenied when not even the free call may be sent: that says better when to come back.
+        """
         try:
             await self.recount(source)
-        except (ProviderError, QuotaDenied) as error:
+        except ProviderError as error:
             log.warning("quota.count_unknown", provider=source.account.provider, reason=str(error))
 
     async def download(
