@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import structlog
@@ -424,6 +425,21 @@ class QuotaStore:
             provider_read_at=utc(window.provider_read_at),
             usages=tuple(row.usage() for row in rows),
         )
+
+    async def find(self, request_id: UUID) -> State | None:
+        """The account that a request was reserved from, with what is `recorded` of it as of now; None for an unknown id.
+
+        Takes no lock: what is decided by it is decided again by `settle` or `release`.
+        """
+        async with self._answering() as connection, connection.transaction():
+            await connection.execute(queries.one_snapshot)
+            found = connection.cursor(row_factory=class_row(ReservationRow))
+            await found.execute(queries.find_reservation, {"request_id": request_id})
+            if (row := await found.fetchone()) is None:
+                return None
+            record = row.record()
+            state, now = await self._read_unlocked(connection, record.reservation.account)
+        return replace(state, recorded=replace(record, reservation=replace(record.reservation, as_of=now)))
 
     async def verify(self) -> list[Discrepancy]:
         """Compare windows, ledger and reservations of every account and day; an empty list is the proof that they agree."""
