@@ -30,6 +30,7 @@ from alexandria.domain.errors import (
     RecordNotFound,
     StoreUnavailable,
 )
+from alexandria.domain.quota import DenialReason
 
 log = structlog.get_logger()
 
@@ -61,6 +62,9 @@ class Problem(BaseModel):
     reason: str | None = Field(default=None, description="Why; for a spent or stopped quota, in one word.")
     errors: list[FieldProblem] | None = Field(default=None, description="For bad input: all that is wrong.")
     retry_at: datetime | None = Field(default=None, description="When to ask again; see also Retry-After.")
+    retry_after_seconds: float | None = Field(
+        default=None, description="The same as a span, for who has another clock; Retry-After rounds it up."
+    )
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ FORBIDDEN = Kind("forbidden", "That is not allowed from there", HTTPStatus.FORBI
 TOO_LARGE = Kind("too-large", "More was sent than is taken", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 NOT_JSON = Kind("not-json", "What is sent must be JSON", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
 QUOTA_EXHAUSTED = Kind("quota-exhausted", "The day's quota is used up", HTTPStatus.TOO_MANY_REQUESTS)
+QUOTA_LIMITED = Kind("quota-limited", "The quota has no room for that now", HTTPStatus.TOO_MANY_REQUESTS)
 QUOTA_DENIED = Kind("quota-denied", "No call can be made now", HTTPStatus.SERVICE_UNAVAILABLE)
 PROVIDER_REFUSED = Kind("provider-refused", "The provider refuses to answer", HTTPStatus.BAD_GATEWAY)
 PROVIDER_UNAVAILABLE = Kind(
@@ -108,6 +113,7 @@ KINDS = (
     TOO_LARGE,
     NOT_JSON,
     QUOTA_EXHAUSTED,
+    QUOTA_LIMITED,
     QUOTA_DENIED,
     PROVIDER_REFUSED,
     PROVIDER_UNAVAILABLE,
@@ -128,6 +134,8 @@ class Refusal(Exception):
     detail: str
     reason: str | None = None
     retry_at: datetime | None = None
+    retry_after: timedelta | None = None
+    """The same as a span, where it is known: the clock of `retry_at` may be the coordinator's."""
     errors: Sequence[FieldProblem] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -135,8 +143,11 @@ class Refusal(Exception):
 def respond(refusal: Refusal, *, path: str, request_id: str, now: datetime) -> JSONResponse:
     """The answer that says so. `now` is what Retry-After counts from."""
     headers = {**refusal.headers, "Cache-Control": "no-store"}
-    if refusal.retry_at is not None:
-        headers["Retry-After"] = str(max(1, math.ceil((refusal.retry_at - now).total_seconds())))
+    wait = refusal.retry_after
+    if wait is None and refusal.retry_at is not None:
+        wait = refusal.retry_at - now
+    if wait is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(wait.total_seconds())))
     first = refusal.errors[0] if refusal.errors else None
     document = Problem(
         type=TYPE_PREFIX + refusal.kind.name,
@@ -149,6 +160,7 @@ def respond(refusal: Refusal, *, path: str, request_id: str, now: datetime) -> J
         reason=first.reason if first else refusal.reason,
         errors=list(refusal.errors) or None,
         retry_at=refusal.retry_at,
+        retry_after_seconds=None if refusal.retry_after is None else refusal.retry_after.total_seconds(),
     )
     return JSONResponse(
         document.model_dump(mode="json", exclude_none=True),
@@ -167,10 +179,9 @@ def refusal_of(error: AlexandriaError, now: datetime) -> Refusal:
             )
         case RecordNotFound():
             return Refusal(NOT_FOUND, error.reason)
-        case QuotaExhausted():
-            return Refusal(QUOTA_EXHAUSTED, str(error), str(error.reason), error.retry_at)
         case QuotaDenied():
-            return Refusal(QUOTA_DENIED, str(error), str(error.reason), error.retry_at)
+            kind = _kind_of_denial(error)
+            return Refusal(kind, str(error), str(error.reason), error.retry_at, error.retry_after)
         case ProviderRefused():
             return Refusal(PROVIDER_REFUSED, str(error))
         case ProviderUnavailable():
@@ -186,6 +197,16 @@ def refusal_of(error: AlexandriaError, now: datetime) -> Refusal:
             return Refusal(NOT_CONFIGURED, str(error))
         case _:
             return Refusal(UNEXPECTED, "the server's log says more under this request_id")
+
+
+_NO_ROOM = frozenset({DenialReason.SHARE, DenialReason.CEILING, DenialReason.PACED})
+
+
+def _kind_of_denial(denial: QuotaDenied) -> Kind:
+    """429 when the quota is known and has no room for this; 503 when nobody gets anything, whatever is left."""
+    if isinstance(denial, QuotaExhausted):
+        return QUOTA_EXHAUSTED
+    return QUOTA_LIMITED if denial.reason in _NO_ROOM else QUOTA_DENIED
 
 
 def refusal_of_validation(error: RequestValidationError) -> Refusal:
