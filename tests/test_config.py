@@ -7,6 +7,7 @@ import pytest
 
 from alexandria import config
 from alexandria.domain.errors import ConfigurationError
+from alexandria.domain.quota import Lane
 
 
 def test_without_anything_set_the_defaults_hold() -> None:
@@ -44,6 +45,22 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ({"ALEXANDRIA_ISBNDB_URL": "api2.isbndb.com"}, "must be an address such as"),
         ({"ALEXANDRIA_DATABASE_URL": "sqlite:///x"}, "must be an address such as postgresql:"),
         ({"ALEXANDRIA_API_TOKENS": "short"}, "at least 16 characters"),
+        ({"ALEXANDRIA_QUOTA_TOKENS": "Nightly:bulk:-:0123456789abcdef"}, "the name must be 1 to 40 of"),
+        ({"ALEXANDRIA_QUOTA_TOKENS": "nightly:fast:-:0123456789abcdef"}, "has no lane in entry 1"),
+        ({"ALEXANDRIA_QUOTA_TOKENS": "nightly:bulk:many:0123456789abcdef"}, "has no ceiling in entry 1"),
+        ({"ALEXANDRIA_QUOTA_TOKENS": "nightly:bulk:-1:0123456789abcdef"}, "has no ceiling in entry 1"),
+        ({"ALEXANDRIA_QUOTA_TOKENS": "nightly:bulk:99999999:0123456789abcdef"}, "must lie between 0 and"),
+        ({"ALEXANDRIA_QUOTA_TOKENS": "nightly:bulk:-:0123456789abcde"}, "has no token in entry 1"),
+        ({"ALEXANDRIA_QUOTA_TOKENS": "nightly:bulk:-"}, "has no token in entry 1"),
+        ({"ALEXANDRIA_QUOTA_TOKENS": "a:bulk:-:0123456789abcdef a:bulk:-:fedcba9876543210"}, "a name twice"),
+        ({"ALEXANDRIA_QUOTA_TOKENS": "a:bulk:-:0123456789abcdef b:bulk:-:0123456789abcdef"}, "a token twice"),
+        (
+            {
+                "ALEXANDRIA_QUOTA_TOKENS": "a:bulk:-:0123456789abcdef",
+                "ALEXANDRIA_API_TOKENS": "0123456789abcdef",
+            },
+            "ALEXANDRIA_QUOTA_TOKENS: a token is also one of ALEXANDRIA_API_TOKENS",
+        ),
         ({"ALEXANDRIA_ISBNDB_KEY": "two words"}, "must be one word"),
         ({"ALEXANDRIA_LOG_LEVEL": "loud"}, "must be one of debug, info, warning, error"),
         ({"ALEXANDRIA_KV_ACCOUNT": "a/../b"}, "must be the identifier"),
@@ -58,6 +75,14 @@ def test_a_wrong_value_is_refused_with_its_name_and_reason(environment: dict[str
         config.load(environment)
     assert told in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_programs_outside_have_a_lane_a_ceiling_and_a_token() -> None:
+    text = "nightly:bulk:2000:0123456789abcdef, shop-2:interactive:-:fedcba9876543210=="
+    nightly, shop = config.load({"ALEXANDRIA_QUOTA_TOKENS": text}).quota_tokens
+    assert (nightly.consumer, nightly.lane, nightly.ceiling) == ("external-nightly", Lane.BULK, 2000)
+    assert (shop.consumer, shop.lane, shop.ceiling) == ("external-shop-2", Lane.INTERACTIVE, None)
+    assert "0123456789abcdef" not in repr(nightly)
 
 
 def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path) -> None:
@@ -83,6 +108,7 @@ def test_what_is_shown_names_its_origin_and_hides_secrets() -> None:
         "ALEXANDRIA_ISBNDB_KEY": "k" * 24,
         "ALEXANDRIA_DATABASE_URL": "postgresql://reader:pa55@db.example/alexandria?sslpassword=pa55",
         "ALEXANDRIA_API_TOKENS": "0123456789abcdef",
+        "ALEXANDRIA_QUOTA_TOKENS": "a:bulk:-://fedcba9876543210/x",
     }
     shown = {each.name: each for each in config.show(environment)}
     assert shown["isbndb_key"].value == "***"
@@ -94,12 +120,17 @@ def test_what_is_shown_names_its_origin_and_hides_secrets() -> None:
     assert "pa55" not in everything
     assert "kkkk" not in everything
     assert "0123456789abcdef" not in everything
+    assert "fedcba9876543210" not in everything
 
 
 def test_a_wrong_secret_is_not_repeated_in_the_error() -> None:
     with pytest.raises(ConfigurationError) as refused:
         config.load({"ALEXANDRIA_ISBNDB_KEY": "secret value"})
     assert "secret value" not in str(refused.value)
+    for entry in ("a:bulk:-:s%cret-0123456789", "s-cret-0123456789", "a:s-cret-0123456789:-:bulk"):
+        with pytest.raises(ConfigurationError) as refused:
+            config.load({"ALEXANDRIA_QUOTA_TOKENS": entry})
+        assert "cret-0123456789" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,12 @@ def isbndb_policy(config: Config) -> Policy:
         safe_limit=config.safe_limit,
         requests_per_window=config.requests_per_minute,
         floors={lane: config.safe_limit * percent // 100 for lane, percent in floors.items()},
-        ceilings=config.ceilings,
+        ceilings={**config.ceilings, **_ceilings_of_programs(config)},
     )
+
+
+def _ceilings_of_programs(config: Config) -> dict[str, int]:
+    return {each.consumer: each.ceiling for each in config.quota_tokens if each.ceiling is not None}
 
 
 def isbndb_account(config: Config) -> Account:

@@ -17,6 +17,8 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from alexandria.domain.errors import ConfigurationError
+from alexandria.domain.outside import NAME_RULE, Program, is_name
+from alexandria.domain.quota import Lane
 
 PREFIX = "ALEXANDRIA_"
 FILE_VARIABLE = "ALEXANDRIA_CONFIG"
@@ -41,6 +43,7 @@ class Config:
     objects_url: str | None
     download_hosts: frozenset[str]
     api_tokens: tuple[str, ...]
+    quota_tokens: tuple[Program, ...]
     host: str
     port: int
     log_level: str
@@ -144,6 +147,35 @@ def _tokens(text: str) -> tuple[str, ...]:
     return tokens
 
 
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,}")
+"""What a bearer token may consist of (RFC 6750, section 2.1)."""
+
+
+def _quota_tokens(text: str) -> tuple[Program, ...]:
+    programs = tuple(_program(word, f"entry {n}") for n, word in enumerate(_words(text), start=1))
+    for told, values in (
+        ("name", {each.name for each in programs}),
+        ("token", {each.token for each in programs}),
+    ):
+        if len(values) < len(programs):
+            raise ValueError(f"has a {told} twice: every program needs its own")
+    return programs
+
+
+def _program(word: str, entry: str) -> Program:
+    """One entry, `name:lane:ceiling:token`. What is wrong is told by its number: any part may be the token, misplaced."""
+    name, lane, ceiling, token = (*word.split(":", 3), "", "", "")[:4]
+    if not is_name(name):
+        raise ValueError(f"must consist of name:lane:ceiling:token; {entry}: the name {NAME_RULE}")
+    if lane not in set(Lane):
+        raise ValueError(f"has no lane in {entry}; after the name comes one of " + ", ".join(Lane))
+    if ceiling != "-" and not (ceiling.isascii() and ceiling.isdigit()):
+        raise ValueError(f"has no ceiling in {entry}; after the lane come units a day, or - for none")
+    if not _TOKEN.fullmatch(token):
+        raise ValueError(f"has no token in {entry}; it needs at least 16 letters, digits or any of -._~+/=")
+    return Program(name, Lane(lane), None if ceiling == "-" else _whole_number(0, 10_000_000)(ceiling), token)
+
+
 def _ceilings(text: str) -> dict[str, int]:
     ceilings = {}
     for word in _words(text):
@@ -227,6 +259,13 @@ SETTINGS = (
         _tokens,
         "",
         "Tokens that may write over HTTP; needed to serve beyond this machine",
+        secret=True,
+    ),
+    Setting(
+        "quota_tokens",
+        _quota_tokens,
+        "",
+        "Programs outside that may reserve units, as name:lane:ceiling:token; - for no ceiling",
         secret=True,
     ),
     Setting("host", str, "127.0.0.1", "Address to serve on"),
@@ -326,13 +365,22 @@ def _parse(sources: Mapping[str, tuple[str | None, str]]) -> Config:
             "ALEXANDRIA_INTERACTIVE_PERCENT and ALEXANDRIA_SCHEDULED_PERCENT are more than 100 together"
         )
     _refuse_half_a_mirror(values)
+    _refuse_a_token_for_both(values)
     return Config(
         ceilings=values.pop("ceilings") or {},
         freshness=values.pop("freshness_days"),
         download_hosts=values.pop("download_hosts") or frozenset(),
         api_tokens=values.pop("api_tokens") or (),
+        quota_tokens=values.pop("quota_tokens") or (),
         **values,
     )
+
+
+def _refuse_a_token_for_both(values: Mapping[str, Any]) -> None:
+    if {each.token for each in values["quota_tokens"] or ()} & set(values["api_tokens"] or ()):
+        raise ConfigurationError(
+            "ALEXANDRIA_QUOTA_TOKENS: a token is also one of ALEXANDRIA_API_TOKENS, which may do everything"
+        )
 
 
 def _refuse_half_a_mirror(values: Mapping[str, Any]) -> None:
@@ -346,7 +394,7 @@ def _refuse_half_a_mirror(values: Mapping[str, Any]) -> None:
 def _mask(setting: Setting, text: str | None) -> str | None:
     if text is None or not setting.secret:
         return text
-    if "://" in text:
+    if setting.name.endswith("_url") and "://" in text:
         parts = urlsplit(text)
         host = parts.netloc.rpartition("@")[2]
         return urlunsplit((parts.scheme, ("***@" if "@" in parts.netloc else "") + host, parts.path, "", ""))

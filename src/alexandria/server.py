@@ -22,7 +22,7 @@ from granian.server.embed import Server
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from alexandria import __version__
-from alexandria.api import catalogue, harvests, health, problems, security
+from alexandria.api import catalogue, harvests, health, problems, quota, security
 from alexandria.api.context import Context, WorkerState
 from alexandria.api.edge import Edge
 from alexandria.app import App, mirroring, running_app, running_database
@@ -58,6 +58,10 @@ _TAGS = [
         "description": "Plan, start and watch harvests; writing needs a token where one is configured.",
     },
     {"name": "health", "description": "Whether the server works, and how the day's quota stands."},
+    {
+        "name": "quota",
+        "description": "Reserve units of the day's quota for programs outside that share the key.",
+    },
 ]
 
 
@@ -78,7 +82,7 @@ def make_app(
 
     Raises ConfigurationError when it would let other machines write without a token.
     """
-    rules = security.Rules(config.api_tokens, config.host)
+    rules = security.Rules(config.api_tokens, config.host, config.quota_tokens)
     security.refuse_exposure(rules)
     given_clock, clock = clock, clock or SystemClock()
 
@@ -104,7 +108,7 @@ def make_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    for router in (health.router, catalogue.router, harvests.router, page.router):
+    for router in (health.router, quota.router, catalogue.router, harvests.router, page.router):
         api.include_router(router)
     problems.install(api, clock)
     api.add_middleware(Edge, rules=rules, clock=clock)

@@ -24,6 +24,8 @@ from alexandria.covers import derive, judge
 from alexandria.domain.catalogue import AuthorFacts, WorkFacts
 from alexandria.domain.covers import CoverOutcome, CoverState, CoverWish, Picture, object_key
 from alexandria.domain.isbn import Isbn
+from alexandria.sandbox.server import PREMIUM, running_sandbox
+from alexandria.sandbox.world import World
 from alexandria.server import serving
 from alexandria.stores.catalogue import CatalogueStore
 from alexandria.stores.covers import CoverStore
@@ -118,7 +120,9 @@ def make_config(data_dir: Path) -> MakeConfig:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        values = {"data_dir": data_dir, "isbndb_key": "a-key", "port": port, **settings}
+        # Nobody listens there: no test asks a provider by accident.
+        here = {"isbndb_key": "a-key", "isbndb_url": "http://127.0.0.1:9"}
+        values = {"data_dir": data_dir, "port": port, **here, **settings}
         return configuration.load(
             {f"ALEXANDRIA_{name.upper()}": str(value) for name, value in values.items() if value is not None}
         )
@@ -132,8 +136,14 @@ def address(database_url: str, make_config: MakeConfig) -> Iterator[str]:
     started: Queue[tuple[str, Callable[[], object]]] = Queue()
 
     async def run() -> None:
-        stop, loop = asyncio.Event(), asyncio.get_running_loop()
-        async with serving(make_config(), database_url, with_worker=False, clock=SetClock()) as server:
+        stop, loop, clock = asyncio.Event(), asyncio.get_running_loop(), SetClock()
+        world = World.invent(seed=3, authors=2)
+        async with (
+            running_sandbox(world, keys={"a-key": PREMIUM}, clock=clock) as sandbox,
+            serving(
+                make_config(isbndb_url=sandbox.url), database_url, with_worker=False, clock=clock
+            ) as server,
+        ):
             started.put((server.address, lambda: loop.call_soon_threadsafe(stop.set)))
             await stop.wait()
 

@@ -5,15 +5,27 @@ from typing import Any
 import pytest
 from starlette.datastructures import Headers
 
-from alexandria.api.security import Rules, is_loopback, refusal_of_request, refuse_exposure
+from alexandria.api.security import (
+    Caller,
+    Rules,
+    find_caller,
+    is_loopback,
+    refusal_of_request,
+    refuse_exposure,
+)
 from alexandria.config import Config
 from alexandria.domain.errors import ConfigurationError
+from alexandria.domain.outside import Program
+from alexandria.domain.quota import Lane
 from alexandria.server import make_app
 
 TOKEN = "a-token-of-enough-length"
 OTHER = "another-token-long-enough"
 HERE = {"host": "127.0.0.1:8765", "content-type": "application/json"}
 WISH = {"tier": "top-100", "dry_run": True}
+
+PROGRAM = Program("nightly", Lane.BULK, None, "a-program-token-long-enough")
+RESERVATIONS = "/api/quota/reservations"
 
 OPEN = Rules((), "127.0.0.1")
 GUARDED = Rules((TOKEN, OTHER), "0.0.0.0")  # noqa: S104 - only a word here
@@ -151,6 +163,58 @@ def test_a_page_of_another_site_writes_nothing(rules: Rules, origin: str, expect
 )
 def test_only_json_is_taken_for_a_form_can_be_sent_by_any_page(content: str, expected: int | None) -> None:
     assert status_of(OPEN, "POST", {**HERE, "content-type": content}) == expected
+
+
+@pytest.mark.parametrize("tokens", [(TOKEN, OTHER), ()], ids=["guarded", "open"])
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (RESERVATIONS, None),
+        (f"{RESERVATIONS}/7c9e6679-7425-40de-944b-07fc1f90ae7e", None),
+        (f"{RESERVATIONS}/a/b", 403),
+        (f"{RESERVATIONS}x", 403),
+        (f"{RESERVATIONS}/../../harvest/authors", 403),
+        (f"/x{RESERVATIONS}", 403),
+        ("/api/harvest/authors", 403),
+        ("/", 403),
+        ("", 403),
+    ],
+)
+def test_a_programs_token_writes_to_reservations_only(
+    tokens: tuple[str, ...], path: str, expected: int | None
+) -> None:
+    rules = Rules(tokens, "127.0.0.1", (PROGRAM,))
+    headers = Headers({**HERE, "authorization": f"Bearer {PROGRAM.token}"})
+    refusal = refusal_of_request(rules, "POST", headers, "127.0.0.1", path)
+    assert (refusal and refusal.kind.status) == expected
+    assert refusal_of_request(rules, "GET", headers, "127.0.0.1", path) is None
+
+
+@pytest.mark.parametrize(
+    ("tokens", "authorization", "peer", "expected"),
+    [
+        ((TOKEN,), f"Bearer {TOKEN}", "203.0.113.9", Caller()),
+        ((TOKEN,), f"Bearer {PROGRAM.token}", "203.0.113.9", Caller(PROGRAM)),
+        ((TOKEN,), f"Basic {PROGRAM.token}", "127.0.0.1", None),
+        ((TOKEN,), f"Bearer {OTHER}", "127.0.0.1", None),
+        ((TOKEN,), None, "127.0.0.1", None),
+        ((), f"Bearer {PROGRAM.token}", "127.0.0.1", Caller(PROGRAM)),
+        ((), f"Bearer {OTHER}", "127.0.0.1", None),
+        ((), "", "127.0.0.1", None),
+        ((), None, "127.0.0.1", Caller()),
+        ((), None, "192.168.1.2", None),
+    ],
+)
+def test_who_asks_is_known_by_the_token_or_by_being_here(
+    tokens: tuple[str, ...], authorization: str | None, peer: str, expected: Caller | None
+) -> None:
+    headers = Headers(HERE if authorization is None else {**HERE, "authorization": authorization})
+    assert find_caller(Rules(tokens, "127.0.0.1", (PROGRAM,)), headers, peer) == expected
+
+
+def test_a_programs_token_does_not_let_a_server_without_other_tokens_out() -> None:
+    with pytest.raises(ConfigurationError, match="ALEXANDRIA_API_TOKENS"):
+        refuse_exposure(Rules((), "0.0.0.0", (PROGRAM,)))  # noqa: S104 - only a word here
 
 
 async def test_tokens_are_asked_for_over_the_wire(start_server: Any) -> None:

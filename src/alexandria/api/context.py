@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
 
+from alexandria.api.security import Caller, refusal_of_stranger
 from alexandria.app import App
 from alexandria.stores.postgres import Connection
 
@@ -45,8 +46,17 @@ async def open_connection(request: Request) -> AsyncIterator[Connection]:
         yield connection
 
 
+def get_caller(request: Request) -> Caller:
+    """Who asks, as the edge found out. Raises Refusal for a stranger."""
+    caller: Caller | None = request.scope["caller"]
+    if caller is None:
+        raise refusal_of_stranger(request.headers)
+    return caller
+
+
 TheApp = Annotated[App, Depends(get_app)]
 TheWorkerState = Annotated[WorkerState, Depends(get_worker_state)]
+TheCaller = Annotated[Caller, Depends(get_caller)]
 TheConnection = Annotated[Connection, Depends(open_connection, scope="function")]
 
 Offset = Annotated[int, Query(ge=0, le=1_000_000, description="How many to leave out.")]

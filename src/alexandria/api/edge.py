@@ -23,7 +23,7 @@ from alexandria.api.problems import (
     Refusal,
     respond,
 )
-from alexandria.api.security import READING, Rules, refusal_of_request
+from alexandria.api.security import READING, Rules, find_caller, refusal_of_request
 from alexandria.clock import Clock
 
 log = structlog.get_logger()
@@ -81,7 +81,7 @@ class Edge:
         scope, headers = request.scope, Headers(scope=request.scope)
         peer = scope["client"][0] if scope.get("client") else None
         try:
-            if refusal := refusal_of_request(self._rules, scope["method"], headers, peer):
+            if refusal := refusal_of_request(self._rules, scope["method"], headers, peer, scope["path"]):
                 raise refusal
             _refuse_unreadable(scope)
             if scope["method"] not in READING:
@@ -91,7 +91,12 @@ class Edge:
             return
         # What may be got may be asked for its head (RFC 9110, section 9.3.2); the server leaves the body out.
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        await self._app({**scope, "method": method, "request_id": request.id}, receive, request.send)
+        found = {
+            "method": method,
+            "request_id": request.id,
+            "caller": find_caller(self._rules, headers, peer),
+        }
+        await self._app({**scope, **found}, receive, request.send)
 
     async def _refuse(self, request: "_Request", receive: Receive, refusal: Refusal) -> None:
         if request.status is not None:

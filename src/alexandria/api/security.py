@@ -3,9 +3,13 @@
 With tokens (ALEXANDRIA_API_TOKENS), whoever writes shows one. Without, the server listens to this machine only, and a request
 must come from this machine, name this machine as its host (else a hostile name server could make a browser's page speak to us:
 DNS rebinding), and not be one that a page of another site made a browser send.
+
+A program outside shows a token of its own (ALEXANDRIA_QUOTA_TOKENS), which opens nothing but reservations. Once there are such
+tokens, one that is shown and not known is refused everywhere: a revoked one must not make its holder the person at this machine.
 """
 
 import hmac
+import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +21,15 @@ from starlette.datastructures import Headers
 
 from alexandria.api.problems import FORBIDDEN, NOT_JSON, TOKEN_NEEDED, Refusal
 from alexandria.domain.errors import ConfigurationError
+from alexandria.domain.outside import Program
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing (RFC 9110, section 9.2.1)."""
 
+RESERVATIONS = "/api/quota/reservations"
+"""What programs outside may write to."""
+
+_OF_RESERVATIONS = re.compile(RESERVATIONS + r"(/[^/]+)?")
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 
@@ -30,6 +39,14 @@ class Rules:
 
     tokens: Sequence[str]
     host: str
+    programs: Sequence[Program] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: a program outside with what its token allows, or, with None, somebody who may do everything here."""
+
+    program: Program | None = None
 
 
 def is_loopback(address: str) -> bool:
@@ -62,17 +79,38 @@ def resolve(host: str, port: int) -> str:
     return str(min(found, key=lambda each: each[0] != socket.AF_INET)[4][0])
 
 
-def refusal_of_request(rules: Rules, method: str, headers: Headers, peer: str | None) -> Refusal | None:
+def refusal_of_request(
+    rules: Rules, method: str, headers: Headers, peer: str | None, path: str = ""
+) -> Refusal | None:
     """Why a request may not be answered; None when it may. `peer` is the address that it came from."""
     if not rules.tokens and not _names_this_server(rules, headers):
         return Refusal(FORBIDDEN, "the header Host names another machine than this one")
     if method in READING:
         return None
     return (
-        (_refuse_without_token(rules, headers) if rules.tokens else _refuse_from_afar(headers, peer))
+        (None if rules.tokens else _refuse_from_afar(headers, peer))
+        or _refuse_stranger(rules, headers, peer, path)
         or _refuse_other_origin(headers)
         or _refuse_other_content(headers)
     )
+
+
+def find_caller(rules: Rules, headers: Headers, peer: str | None) -> Caller | None:
+    """Who asks; None for a stranger. Without ALEXANDRIA_API_TOKENS whoever asks from this machine is none."""
+    if "authorization" in headers and (rules.tokens or rules.programs):
+        return _find_holder(rules, headers["authorization"])
+    return Caller() if not rules.tokens and _refuse_from_afar(headers, peer) is None else None
+
+
+def _find_holder(rules: Rules, authorization: str) -> Caller | None:
+    scheme, _, shown = authorization.partition(" ")
+    holders = [(token, Caller()) for token in rules.tokens]
+    holders += [(each.token, Caller(each)) for each in rules.programs]
+    # Every token is compared, each in constant time: how long a refusal takes says nothing about a token.
+    found = [
+        caller for token, caller in holders if hmac.compare_digest(shown.strip().encode(), token.encode())
+    ]
+    return found[0] if found and scheme.lower() == "bearer" else None
 
 
 def _names_this_server(rules: Rules, headers: Headers) -> bool:
@@ -87,21 +125,26 @@ def _host_name(host_and_port: str) -> str | None:
         return None
 
 
-def _refuse_without_token(rules: Rules, headers: Headers) -> Refusal | None:
-    scheme, _, shown = headers.get("authorization", "").partition(" ")
-    if not shown:
+def _refuse_stranger(rules: Rules, headers: Headers, peer: str | None, path: str) -> Refusal | None:
+    caller = find_caller(rules, headers, peer)
+    if caller is None:
+        return refusal_of_stranger(headers)
+    if caller.program is None or _OF_RESERVATIONS.fullmatch(path):
+        return None
+    return Refusal(FORBIDDEN, f"the token of {caller.program.name} is for {RESERVATIONS} only")
+
+
+def refusal_of_stranger(headers: Headers) -> Refusal:
+    """Why somebody without a token, or with a wrong one, is refused."""
+    if not headers.get("authorization", "").partition(" ")[2]:
         return Refusal(
             TOKEN_NEEDED,
-            "send `Authorization: Bearer <one of ALEXANDRIA_API_TOKENS>`",
+            "send `Authorization: Bearer <token>`",
             headers={"WWW-Authenticate": 'Bearer realm="alexandria"'},
         )
-    # Every token is compared, each in constant time: how long a refusal takes says nothing about a token.
-    matches = [hmac.compare_digest(shown.strip().encode(), token.encode()) for token in rules.tokens]
-    if scheme.lower() == "bearer" and any(matches):
-        return None
     return Refusal(
         TOKEN_NEEDED,
-        "the token is not one of ALEXANDRIA_API_TOKENS",
+        "the token is none of ALEXANDRIA_API_TOKENS or ALEXANDRIA_QUOTA_TOKENS",
         headers={"WWW-Authenticate": 'Bearer realm="alexandria", error="invalid_token"'},
     )
 
@@ -137,11 +180,12 @@ def describe(schema: dict[str, Any]) -> dict[str, Any]:
         "token": {
             "type": "http",
             "scheme": "bearer",
-            "description": "One of ALEXANDRIA_API_TOKENS. Without any, only this machine may write, and needs none.",
+            "description": "One of ALEXANDRIA_API_TOKENS, or for reservations one of ALEXANDRIA_QUOTA_TOKENS. Without the"
+            " former, only this machine may write, and needs none.",
         }
     }
-    for methods in schema["paths"].values():
+    for path, methods in schema["paths"].items():
         for method, operation in methods.items():
-            if method.upper() not in READING:
+            if method.upper() not in READING or path.startswith(RESERVATIONS):
                 operation["security"] = [{"token": []}, {}]
     return schema

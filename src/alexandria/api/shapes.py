@@ -292,7 +292,8 @@ class WorkAnswer(Shape):
 # Harvests
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """A text as one line of printable characters, blanks put right. Raises ValueError for any other, and beyond 200."""
     line = " ".join(text.split())
     if not line or not line.isprintable():
         raise ValueError("is not a line of text")
@@ -311,7 +312,7 @@ class AuthorsHarvest(BaseModel):
         description="A slice of the authors by number of works: " + ", ".join(planning.TIERS) + ".",
         examples=["top-100"],
     )
-    authors: list[Annotated[str, AfterValidator(_one_line)]] | None = Field(
+    authors: list[Annotated[str, AfterValidator(one_line)]] | None = Field(
         default=None, min_length=1, max_length=MOST_AUTHORS, description="Names.", examples=[["Mary Shelley"]]
     )
     max_pages: int = Field(
