@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 
 from alexandria.domain.quota import (
     ARRIVAL_SPAN,
+    UNLIMITED,
     Change,
     Entry,
     Kind,
@@ -47,6 +48,7 @@ class Reading:
         key_spent: int | None = None,
     ) -> "Reading":
         """The subscription's figures, or the key's own where they leave less (contracts/isbndb.md, section 5)."""
+        total, spent = min(total, UNLIMITED), min(spent, UNLIMITED)
         if key_total is not None and key_spent is not None:
             left, key_left = policy.limit_of(total) - spent, policy.limit_of(key_total) - key_spent
             if key_left < left:

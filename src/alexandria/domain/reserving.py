@@ -251,7 +251,7 @@ def _grant(state: State, request: Request, policy: Policy, now: datetime) -> Gra
     slot = pacing.find_slot(state, request, policy, now)
     if isinstance(slot, Denied):
         return slot
-    if slot.at + policy.fence_span > closing:
+    if policy.guard_span and slot.at + policy.fence_span > closing:
         detail = "nothing is sent around the provider's midnight"
         return Denied(DenialReason.GUARD, detail, next_day_opens_at(state, policy, now))
     use_before = slot.at + policy.fence_span

@@ -42,7 +42,7 @@ def read_windows(lines: Iterable[str]) -> dict[str, Window]:
     """
     found = {}
     for name, members in _read_items(lines):
-        if "r" in members:
+        if members.get("r", _MOST + 1) <= _MOST:
             wait = timedelta(seconds=members["t"]) if "t" in members else None
             found[name] = Window(members["r"], min(wait, _LONGEST_WAIT) if wait is not None else None)
     return found
