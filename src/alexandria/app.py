@@ -102,7 +102,7 @@ async def running_app(config: Config, database_url: str, *, clock: Clock | None 
     async with Database.open(database_url) as database:
         await migrate(database)
         quota = QuotaStore(database, quota_clock)
-        async with Gateway(quota, clock) as gateway:
+        async with Gateway(quota, clock, contact=config.contact) as gateway:
             yield App(
                 config=config,
                 clock=clock,

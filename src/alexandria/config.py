@@ -40,6 +40,7 @@ class Config:
     scheduled_percent: int
     ceilings: Mapping[str, int]
     freshness: timedelta
+    contact: str | None
     objects_url: str | None
     download_hosts: frozenset[str]
     api_tokens: tuple[str, ...]
@@ -176,6 +177,15 @@ def _program(word: str, entry: str) -> Program:
     return Program(name, Lane(lane), None if ceiling == "-" else _whole_number(0, 10_000_000)(ceiling), token)
 
 
+def _contact(text: str) -> str:
+    # What Open Library takes for naming somebody (contracts/openlibrary.md, section 6); it goes into a header.
+    if not text.isascii() or not text.isprintable() or not ("http" in text or "@" in text):
+        raise ValueError(
+            "must be an address such as https://example.org/about or me@example.org, in plain ASCII"
+        )
+    return text
+
+
 def _ceilings(text: str) -> dict[str, int]:
     ceilings = {}
     for word in _words(text):
@@ -248,6 +258,12 @@ SETTINGS = (
         _ceilings,
         "",
         "Units a day that single consumers may spend at most, as new-releases=2000,covers=500",
+    ),
+    Setting(
+        "contact",
+        _contact,
+        None,
+        "Your page or mail address: Open Library and Wikidata serve only callers that name one",
     ),
     Setting("freshness_days", _days, "30", "Days for which a harvested page is not asked again"),
     Setting(

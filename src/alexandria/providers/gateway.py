@@ -22,6 +22,7 @@ from yarl import URL
 from alexandria import __version__
 from alexandria.clock import Clock
 from alexandria.domain.errors import (
+    ConfigurationError,
     ProviderError,
     ProviderRefused,
     ProviderUnavailable,
@@ -73,8 +74,9 @@ class Gateway:
         most_connections: int = 32,
         jitter: Callable[[], float] = random.random,
         resolver: AbstractResolver | None = None,
+        contact: str | None = None,
     ) -> None:
-        """`trust_environment` sends calls, but never downloads from strangers' hosts, through the proxies that it names."""
+        """`contact` says who runs this, for providers that serve nobody else. `trust_environment` sends calls, but never downloads from strangers' hosts, through the proxies that it names."""
         self._clock = clock
         self._quota = quota
         self._permits = Permits(quota, clock, self._recount_surely)
@@ -82,6 +84,7 @@ class Gateway:
         self._most_connections = most_connections
         self._jitter = jitter
         self._resolver = resolver
+        self._contact = contact
         self._limits = Limits(clock)
 
     async def __aenter__(self) -> Self:
@@ -102,20 +105,30 @@ class Gateway:
     def _open(self, resolver: AbstractResolver, *, trust_environment: bool) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._most_connections, resolver=resolver),
-            headers={"User-Agent": f"Alexandria/{__version__}", "Accept-Encoding": "gzip"},
+            headers={"User-Agent": self._user_agent, "Accept-Encoding": "gzip"},
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,  # _read_body does it, with a bound
             trust_env=trust_environment,
             middlewares=(_send_once,),
         )
 
+    @property
+    def _user_agent(self) -> str:
+        """With a contact in the form that Open Library and Wikimedia ask for (contracts/openlibrary.md, 6; wikidata.md, 5)."""
+        return f"Alexandria/{__version__}" + (f" (+{self._contact})" if self._contact else "")
+
     async def send(self, call: Call, *, source: Source) -> Answer:
         """Send a call as often as makes sense, at most three times; each attempt is a reservation of its own.
 
         Raises RecordNotFound for a definite absence, ProviderRefused for a request or a key that will not be answered,
         QuotaDenied or QuotaExhausted when the coordinator or the provider says not now, ProviderUnavailable when no usable
-        answer came, StoreUnavailable when the quota can't be read: then nothing was sent.
+        answer came, StoreUnavailable when the quota can't be read, ConfigurationError when the provider wants to know who asks
+        and no contact is set: then nothing was sent.
         """
+        if source.policy.needs_contact and not self._contact:
+            raise ConfigurationError(
+                f"{source.account.provider} serves only callers that name a contact: set ALEXANDRIA_CONTACT to your page or address"
+            )
         patience = Patience(self._clock, call.most_wait_seconds)
         for attempt in range(1, MOST_ATTEMPTS + 1):
             outcome = await self._attempt(call, source, patience, attempt)
