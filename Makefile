@@ -6,7 +6,7 @@ BIN := .venv/bin
 DEMO_DATA := $(if $(filter 0,$(shell id -u)),/var/lib/alexandria/demo-$(firstword $(shell echo '$(CURDIR)' | cksum)),$(CURDIR)/data)
 export ALEXANDRIA_DATA_DIR ?= $(DEMO_DATA)
 
-.PHONY: help setup demo run test check bench bench-quota lock clean
+.PHONY: help setup demo run test check mutants bench bench-quota lock clean
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -41,6 +41,9 @@ check: .venv/installed-dev  ## format, lint, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+mutants: .venv/installed-dev  ## break the quota's rules one by one and see the tests notice
+	$(BIN)/python tests/mutants.py $(ARGS)
 
 bench: .venv/installed-dev  ## run every benchmark; each prints ratios measured in one run
 	@for file in bench/bench_*.py; do $(BIN)/python $$file || exit 1; done

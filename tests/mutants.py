@@ -62,11 +62,11 @@ MUTANTS = (
         (HISTORIES, RULES),
     ),
     Mutant(
-        "refund_by_the_gateway",
+        "released_on_time_out",
         "providers/gateway.py",
-        'outcome="interrupted",\n                is_certain=False',
-        'outcome="interrupted",\n                is_certain=True',
-        (GATEWAY, COUNTING),
+        "units=call.units if failure.was_sent else 0, was_sent=failure.was_sent)",
+        "units=0, was_sent=False)",
+        (GATEWAY,),
     ),
     Mutant(
         "no_unique_id",
@@ -75,7 +75,13 @@ MUTANTS = (
         "",
         (HISTORIES, DECISIONS),
     ),
-    Mutant("no_limit", "domain/reserving.py", "if window.units_charged + request.units <= limit:", "if True:", (HISTORIES, DECISIONS)),
+    Mutant(
+        "no_limit",
+        "domain/reserving.py",
+        "if window.units_charged + request.units <= limit:",
+        "if True:",
+        (HISTORIES, DECISIONS),
+    ),
     Mutant(
         "limit_off_by_one",
         "domain/reserving.py",
@@ -83,7 +89,9 @@ MUTANTS = (
         "if window.units_charged + request.units <= limit + 1:",
         (HISTORIES, DECISIONS),
     ),
-    Mutant("no_floors", "domain/reserving.py", "    if kept <= left:\n", "    if True:\n", (RULES, HISTORIES)),
+    Mutant(
+        "no_floors", "domain/reserving.py", "    if kept <= left:\n", "    if True:\n", (RULES, HISTORIES)
+    ),
     Mutant(
         "no_melt",
         "domain/reserving.py",
@@ -91,7 +99,13 @@ MUTANTS = (
         "    return 1.0",
         (RULES, DAY),
     ),
-    Mutant("no_ceiling", "domain/reserving.py", "    if used + request.units <= ceiling:\n", "    if True:\n", (RULES,)),
+    Mutant(
+        "no_ceiling",
+        "domain/reserving.py",
+        "    if used + request.units <= ceiling:\n",
+        "    if True:\n",
+        (RULES,),
+    ),
     Mutant(
         "no_guard",
         "domain/reserving.py",
@@ -135,7 +149,9 @@ MUTANTS = (
         (HISTORIES, DECISIONS),
     ),
     Mutant("bulk_queues_like_people", "domain/pacing.py", "Lane.BULK: 1}", "Lane.BULK: 40}", (RULES, DAY)),
-    Mutant("learnt_pace_ignored", "domain/pacing.py", "    return learnt\n", "    return configured\n", (RULES,)),
+    Mutant(
+        "learnt_pace_ignored", "domain/pacing.py", "    return learnt\n", "    return configured\n", (RULES,)
+    ),
     Mutant(
         "a_clock_that_is_set_moves_the_slots",
         "domain/pacing.py",
@@ -143,7 +159,9 @@ MUTANTS = (
         "        return shift\n",
         (HISTORIES, RULES),
     ),
-    Mutant("no_breaker", "domain/breaker.py", "    if now < ends_at:\n", "    if False:\n", (RULES, COUNTING)),
+    Mutant(
+        "no_breaker", "domain/breaker.py", "    if now < ends_at:\n", "    if False:\n", (RULES, COUNTING)
+    ),
     Mutant(
         "everybody_tries_again_at_once",
         "domain/breaker.py",
@@ -218,7 +236,10 @@ def main(names: list[str]) -> int:
         return 2
     chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
     alive = [mutant.name for mutant in chosen if not is_caught(mutant)]
-    print(f"{len(chosen) - len(alive)} of {len(chosen)} mutants were caught" + "".join(f"; alive: {each}" for each in alive))
+    print(
+        f"{len(chosen) - len(alive)} of {len(chosen)} mutants were caught"
+        + "".join(f"; alive: {each}" for each in alive)
+    )
     return 1 if alive else 0
 
 
@@ -237,7 +258,9 @@ def is_caught(mutant: Mutant) -> bool:
         began_at = time.monotonic()
         for tests in mutant.tests:
             if fails(tests, source):
-                print(f"{mutant.name:40} caught by {tests} in {time.monotonic() - began_at:.0f} s", flush=True)
+                print(
+                    f"{mutant.name:40} caught by {tests} in {time.monotonic() - began_at:.0f} s", flush=True
+                )
                 return True
         print(f"{mutant.name:40} ALIVE: {' and '.join(mutant.tests)} did not notice", flush=True)
         return False
@@ -248,7 +271,9 @@ def fails(tests: str, source: Path) -> bool:
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", tests]
     environment = {**os.environ, "PYTHONPATH": str(source), "HYPOTHESIS_DATABASE_FILE": ""}
     try:
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=300, check=False)
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, timeout=300, check=False
+        )
     except subprocess.TimeoutExpired:
         return True
     if done.returncode not in {0, 1}:
