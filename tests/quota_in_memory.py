@@ -103,6 +103,12 @@ class QuotaInMemory:
         for record in list(self.records.values()):
             self._write(expire(self._read(now, monotonic, None), record, now), now)
 
+    def claim_count(self, now: datetime, monotonic: float) -> datetime:
+        """See `QuotaStore.claim_count`."""
+        state = self._read(now, monotonic, None)
+        self._write(Change(state), now)
+        return state.steady(now)
+
     def reconcile(self, reading: Reading, now: datetime, monotonic: float) -> bool:
         """See `QuotaStore.reconcile`; whether the reading was of today."""
         state = self._read(now, monotonic, None)
@@ -144,7 +150,7 @@ class QuotaInMemory:
             if record.state in OPEN and day in _days(record):
                 units = units_on(record, day)
                 unresolved += units
-                in_flight += units if now <= record.reservation.use_before + ARRIVAL_SPAN else 0
+                in_flight += units if now - shift <= record.reservation.use_before + ARRIVAL_SPAN else 0
         return replace(
             self.state,
             window=self.windows.get(day) if day else None,
@@ -156,7 +162,7 @@ class QuotaInMemory:
         )
 
     def _opening(self, state: State, day: date, now: datetime) -> Change:
-        crossing = tuple(each for each in self.records.values() if may_cross(each, now))
+        crossing = tuple(each for each in self.records.values() if may_cross(each, state.steady(now)))
         return open_day(state, self.windows.get(day, Window(day)), crossing)
 
     def _write(self, change: Change, now: datetime) -> None:
@@ -165,7 +171,7 @@ class QuotaInMemory:
             if record.state is ReservationState.SETTLED and (
                 before is None or before.state is not record.state
             ):
-                self.settled_at[record.request.request_id] = now
+                self.settled_at[record.request.request_id] = change.state.steady(now)
             self.records[record.request.request_id] = record
         for entry in change.entries:
             window = self.windows.get(entry.day, Window(entry.day))

@@ -176,7 +176,8 @@ def read_evidence(record: Record, state: State, headers: ProviderHeaders) -> Evi
     reservation = record.reservation
     moment = read_http_date(next(iter(headers.date), ""))
     # Nobody tells when it was sent and answered: at some time since its slot.
-    earliest, latest = reservation.not_before + state.ahead, reservation.as_of + state.ahead
+    ahead = state.clock_shift + state.ahead
+    earliest, latest = reservation.not_before + ahead, reservation.as_of + ahead
     if moment is None or not earliest - CLOCK_ERROR <= moment <= latest + CLOCK_ERROR:
         return NO_EVIDENCE
     window = read_windows(headers.ratelimit).get("daily")

@@ -78,7 +78,8 @@ class Day:
             return
         settlement = Settlement(0, "200")
         self.quota.settle(request.request_id, settlement, self.evidence(), self.now, self.monotonic)
-        reading = Reading(self.now.date(), TOTAL, self.received, self.now)
+        asked_at = self.quota.claim_count(self.now, self.monotonic)
+        reading = Reading(self.now.date(), TOTAL, self.received, asked_at)
         self.quota.reconcile(reading, self.now, self.monotonic)
         self.forget(request)
 

@@ -127,7 +127,8 @@ class Histories(RuleBasedStateMachine):
     def check_floors(self, reservation: Reservation, lane: Lane) -> None:
         """Before the floors melt, what a lane is granted leaves those above what is kept for them."""
         window = self.quota.windows[reservation.day]
-        if self.provider.now > MIDNIGHT - POLICY.melt_begins - 1400 * SECOND and self.provider.now < MIDNIGHT:
+        resets_at = POLICY.days.ends_at(reservation.day)
+        if self.provider.now > resets_at - POLICY.melt_begins - 1400 * SECOND:
             return
         left = limit_on(window, POLICY) - window.units_charged
         kept = sum(max(0, POLICY.floors.get(each, 0) - window.used_in(each)) for each in lane.above)
@@ -189,7 +190,7 @@ class Histories(RuleBasedStateMachine):
 
     def ask_for_the_count(self, delay: int) -> Denied | None:
         """The free call, its answer, and the comparison a little later."""
-        asked_at = self.now
+        asked_at = self.quota.claim_count(self.now, self.monotonic)
         request = Request(uuid4(), Lane.INTERACTIVE, RECONCILER, 0)
         answer = self.quota.reserve(request, self.now, self.monotonic)
         if isinstance(answer, Denied):

@@ -26,7 +26,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """When to send, and the first time that is free afterwards."""
+    """When to send, and the first time that is free afterwards; steady time."""
 
     at: datetime
     next_at: datetime
@@ -83,24 +83,26 @@ def slower(configured: Rate, learnt: Rate | None) -> Rate:
 
 
 def find_slot(state: State, request: Request, policy: Policy, now: datetime) -> Slot | Denied:
-    """The first free slot, unless it lies too far ahead for the lane. `at` is the store's time, `next_at` is steady time.
+    """The first free slot, unless it lies too far ahead for the lane. `now` is the store's clock.
 
     A reservation of n requests keeps n - 1 spacings free before its slot and n after it, so that N requests in a row still span
     (N - 1) spacings or more, which is what the proof at `spacing_of` rests on.
     """
     spacing = spacing_of(slower(policy.rate, state.rate), policy.fence_span)
-    at = now
+    steady = at = state.steady(now)
     if state.next_slot_at is not None:
-        at = max(now, state.next_slot_at + state.clock_shift + (request.requests - 1) * spacing)
-    wait = at - now
+        at = max(steady, state.next_slot_at + (request.requests - 1) * spacing)
+    wait = at - steady
     # Waiting in turn never takes longer than the longest wait and two full windows of requests.
     if wait > max(LONGEST_QUEUE, policy.longest_wait + 2 * (policy.window + policy.fence_span)):
-        taken = f"slots are taken until {at:%Y-%m-%d %H:%M:%S} UTC: a clock was wrong"
-        return Denied(DenialReason.UNCONFIRMED, f"{taken}; set it right, then resume the account", at)
+        taken = f"slots are taken until {now + wait:%Y-%m-%d %H:%M:%S} UTC: a clock was wrong"
+        return Denied(DenialReason.UNCONFIRMED, f"{taken}; set it right, then resume the account", now + wait)
     most = longest_wait(request, policy, spacing)
     if wait > most:
-        return Denied(DenialReason.PACED, f"the next free slot is at {at:%H:%M:%S} UTC", at - most)
-    return Slot(at, at - state.clock_shift + request.requests * spacing)
+        return Denied(
+            DenialReason.PACED, f"the next free slot is at {now + wait:%H:%M:%S} UTC", now + wait - most
+        )
+    return Slot(at, at + request.requests * spacing)
 
 
 def longest_wait(request: Request, policy: Policy, spacing: timedelta) -> timedelta:

@@ -170,7 +170,7 @@ class Request:
 class Reservation:
     """Leave to send once, not before `not_before` and not after `use_before`; its units are charged to `day`.
 
-    The times are the store's. `as_of` is that clock at the moment of the answer: who has another clock counts from there.
+    The times are steady time (`State.clock_shift`). `as_of` is the moment of the answer: who has another clock counts from there.
     """
 
     request_id: UUID
@@ -275,7 +275,8 @@ class State:
     next_slot_at: datetime | None = None
     """The first time that is still free for a request, as steady time; None before the first one."""
     clock_shift: timedelta = timedelta(0)
-    """The store's clock minus the steady time in which slots are counted: it changes when somebody sets the clock."""
+    """The store's clock minus steady time, which goes on as time does: it changes when somebody sets the clock. Slots are counted in
+    steady time, and how long ago something was."""
     rate: Rate | None = None
     """What the provider says it grants; None before it said so."""
     stop: Stop | None = None
@@ -289,6 +290,10 @@ class State:
     bound grants nothing that the exact figure would not."""
     units_unresolved: int = 0
     """The part of `window` that the provider's count may still give back, calls in flight included; no less."""
+
+    def steady(self, now: datetime) -> datetime:
+        """Steady time when the store's clock says `now`."""
+        return now - self.clock_shift
 
     @property
     def day(self) -> date | None:

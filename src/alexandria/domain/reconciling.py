@@ -28,7 +28,7 @@ COUNT_LAG = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The provider's count of one day. `asked_at` is the store's time just before it was asked."""
+    """The provider's count of one day. `asked_at` is the steady time just before it was asked."""
 
     day: date
     total: int

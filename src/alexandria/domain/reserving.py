@@ -8,7 +8,6 @@ from datetime import date, datetime, timedelta
 
 from alexandria.domain import breaker, pacing
 from alexandria.domain.quota import (
-    ARRIVAL_SPAN,
     UNLIMITED,
     Change,
     DenialReason,
@@ -35,7 +34,7 @@ def reserve(state: State, request: Request, policy: Policy, now: datetime) -> Gr
     return (
         _refuse_invalid(request, policy)
         or _refuse_while_stopped(state, request, now)
-        or _repeat(state, request, now)
+        or _repeat(state, request, state.steady(now))
         or breaker.refuse(state.failures, now)
         or _refuse_on_an_uncertain_day(state, request, policy, now)
         or _refuse_an_unknown_count(state, request, policy, now)
@@ -70,7 +69,7 @@ def _refuse_while_stopped(state: State, request: Request, now: datetime) -> Deni
     return Denied(stop.reason, stop.detail, stop.until)
 
 
-def _repeat(state: State, request: Request, now: datetime) -> Granted | Denied | None:
+def _repeat(state: State, request: Request, steady: datetime) -> Granted | Denied | None:
     """The answer to an id that was used before: the same one, and only for the same request that is still open."""
     recorded = state.recorded
     if recorded is None:
@@ -80,7 +79,7 @@ def _repeat(state: State, request: Request, now: datetime) -> Granted | Denied |
     if recorded.state is not ReservationState.RESERVED:
         detail = f"request {request.request_id} is already {recorded.state}; a retry needs a new id"
         return Denied(DenialReason.INVALID, detail)
-    return Granted(replace(recorded.reservation, as_of=now), None)
+    return Granted(replace(recorded.reservation, as_of=steady), None)
 
 
 # The day
@@ -251,12 +250,12 @@ def _grant(state: State, request: Request, policy: Policy, now: datetime) -> Gra
     slot = pacing.find_slot(state, request, policy, now)
     if isinstance(slot, Denied):
         return slot
-    if policy.guard_span and slot.at + policy.fence_span > closing:
+    if policy.guard_span and slot.at + state.clock_shift + policy.fence_span > closing:
         detail = "nothing is sent around the provider's midnight"
         return Denied(DenialReason.GUARD, detail, next_day_opens_at(state, policy, now))
     use_before = slot.at + policy.fence_span
     reservation = Reservation(
-        request.request_id, state.account, day, request.units, slot.at, use_before, as_of=now
+        request.request_id, state.account, day, request.units, slot.at, use_before, as_of=state.steady(now)
     )
     record = Record(request, reservation, units_charged=request.units)
     spender = (request.lane, request.consumer)
@@ -279,11 +278,6 @@ def charge(window: Window, entry: Entry) -> Window:
     if entry.spender is not None and entry.units:
         used = {**used, entry.spender: used.get(entry.spender, 0) + entry.units}
     return replace(window, units_charged=window.units_charged + entry.units, used=used)
-
-
-def may_still_arrive(record: Record, now: datetime) -> bool:
-    """Whether a call may reach the provider, or its answer us, after `now`."""
-    return now <= record.reservation.use_before + ARRIVAL_SPAN
 
 
 def is_unlimited(policy: Policy) -> bool:

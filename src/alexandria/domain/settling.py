@@ -26,7 +26,7 @@ CLOCK_TOLERANCE = timedelta(minutes=15)
 """A provider's Date further from our clock than this is taken for broken."""
 
 CARRY_SPAN = timedelta(minutes=30)
-"""How long after its `use_before`, by a clock that may have been set meanwhile, a call is counted on the new day too. What was
+"""How long after its `use_before` a call is counted on the new day too: generous, since the day may have begun a while ago. What was
 carried in vain comes back with the provider's next count."""
 
 _DATE_SPAN = timedelta(seconds=1)
@@ -138,7 +138,8 @@ def release(state: State, record: Record, reason: str) -> Change:
 
 def expire(state: State, record: Record, now: datetime) -> Change:
     """Give up waiting for a settlement; it stays charged."""
-    if record.state is not ReservationState.RESERVED or now <= record.reservation.use_before + ARRIVAL_SPAN:
+    gives_up_at = record.reservation.use_before + ARRIVAL_SPAN
+    if record.state is not ReservationState.RESERVED or state.steady(now) <= gives_up_at:
         return Change(state)
     return _change(
         state, record, replace(record, state=ReservationState.UNRESOLVED), Kind.UNRESOLVE, "nobody settled it"
@@ -183,10 +184,10 @@ def open_day(state: State, window: Window, in_flight: tuple[Record, ...]) -> Cha
     return Change(replace(state, window=window), tuple(records), tuple(entries))
 
 
-def may_cross(record: Record, now: datetime) -> bool:
-    """Whether a call's count may belong to the day that begins now."""
+def may_cross(record: Record, steady: datetime) -> bool:
+    """Whether a call's count may belong to the day that begins now, at that steady time."""
     open_states = {ReservationState.RESERVED, ReservationState.UNRESOLVED}
-    return record.state in open_states and now <= record.reservation.use_before + CARRY_SPAN
+    return record.state in open_states and steady <= record.reservation.use_before + CARRY_SPAN
 
 
 def day_to_open(state: State, evidence: Evidence, policy: Policy, now: datetime) -> date | None:

@@ -154,6 +154,7 @@ class QuotaStore:
                 # Before anybody is denied, everything is read: the id may have been granted before, and less may be in flight.
                 state, now = await self._lock_state(connection, account, request)
                 state = await self._open_proposed_day(connection, state, policy, now)
+                state = await self._count_open(connection, state, now)
                 decision = reserve(state, request, policy, now)
             if isinstance(decision, Denied):
                 raise _denial(account, decision, now)
@@ -197,12 +198,18 @@ class QuotaStore:
     ) -> bool:
         """Settle without waiting for anybody; False when something is to be counted or learnt."""
         moment = evidence.provider_time
+        anchor = seen.anchor if (seen := self._seen.get(reservation.account)) else None
         is_plain = (
             settlement.is_certain
             and settlement.units_spent == reservation.units
             and settlement.requests_spent is None
         )
-        if not is_plain or evidence.is_failure or (moment and policy.days.of(moment) != reservation.day):
+        if (
+            anchor is None
+            or not is_plain
+            or evidence.is_failure
+            or (moment and policy.days.of(moment) != reservation.day)
+        ):
             return False
         parameters = {
             "request_id": reservation.request_id,
@@ -214,6 +221,7 @@ class QuotaStore:
             "elapsed_seconds": evidence.elapsed.total_seconds(),
             "provider_left": evidence.left,
             "provider_total": evidence.total,
+            "steady": anchor.at(self._monotonic()),
             "now": self._set_now(),
         }
         async with self._answering() as connection:
@@ -319,7 +327,7 @@ class QuotaStore:
             state, now = await self._lock_state(connection, account)
             parameters = {
                 **account_row(account),
-                "used_before": now - ARRIVAL_SPAN,
+                "used_before": state.steady(now) - ARRIVAL_SPAN,
                 "most": MOST_EXPIRED_AT_ONCE,
             }
             records = await self._records(connection, queries.list_expired, parameters)
@@ -330,17 +338,18 @@ class QuotaStore:
     # The provider's count
 
     async def claim_count(self, account: Account, *, only_if_due: bool = False) -> datetime | None:
-        """The store's time when the caller is to ask the provider for its count now; None when somebody else does."""
-        parameters = {
-            **account_row(account),
-            "now": self._set_now(),
-            "lease": COUNT_LEASE,
-            "only_if_due": only_if_due,
-        }
-        async with self._answering() as connection:
-            await connection.execute(queries.create_account, account_row(account))
-            row = await (await connection.execute(queries.claim_count, parameters)).fetchone()
-        return surely_utc(row[0]) if row else None
+        """The steady time when the caller is to ask the provider for its count now; None when somebody else does."""
+        async with self._deciding() as connection:
+            state, now = await self._lock_state(connection, account)
+            parameters = {
+                **account_row(account),
+                "now": now,
+                "clock_shift_seconds": state.clock_shift.total_seconds(),
+                "lease": COUNT_LEASE,
+                "only_if_due": only_if_due,
+            }
+            cursor = await connection.execute(queries.claim_count, parameters)
+        return state.steady(now) if cursor.rowcount else None
 
     async def reconcile(self, account: Account, policy: Policy, reading: Reading) -> Reconciliation:
         """Bring our count to what the provider's proves, and remember that they were compared.
@@ -439,7 +448,9 @@ class QuotaStore:
                 return None
             record = row.record()
             state, now = await self._read_unlocked(connection, record.reservation.account)
-        return replace(state, recorded=replace(record, reservation=replace(record.reservation, as_of=now)))
+        return replace(
+            state, recorded=replace(record, reservation=replace(record.reservation, as_of=state.steady(now)))
+        )
 
     async def verify(self) -> list[Discrepancy]:
         """Compare windows, ledger and reservations of every account and day; an empty list is the proof that they agree."""
@@ -464,11 +475,11 @@ class QuotaStore:
         parameters = {
             **account_row(state.account),
             "day": day,
-            "since": now - CARRY_SPAN,
+            "since": state.steady(now) - CARRY_SPAN,
             "most": MOST_EXPIRED_AT_ONCE,
         }
         records = await self._records(connection, queries.list_open, parameters)
-        crossing = tuple(each for each in records if may_cross(each, now))
+        crossing = tuple(each for each in records if may_cross(each, state.steady(now)))
         await connection.execute(queries.open_window, parameters)
         windows = connection.cursor(row_factory=class_row(WindowRow))
         await windows.execute(queries.read_window, parameters)
@@ -523,8 +534,17 @@ class QuotaStore:
 
     async def _read_state(self, connection: Connection, account: Account) -> psycopg.AsyncCursor[StateRow]:
         states = connection.cursor(row_factory=class_row(StateRow))
-        parameters = {**account_row(account), "now": self._set_now(), "arrival_span": ARRIVAL_SPAN}
-        return await states.execute(queries.read_state, parameters)
+        return await states.execute(queries.read_state, {**account_row(account), "now": self._set_now()})
+
+    async def _count_open(self, connection: Connection, state: State, now: datetime) -> State:
+        """The state with what is in flight and unresolved counted, where it had bounds."""
+        parameters = {
+            **account_row(state.account),
+            "day": state.day,
+            "arrives_after": state.steady(now) - ARRIVAL_SPAN,
+        }
+        row = await (await connection.execute(queries.sum_open, parameters)).fetchone()
+        return replace(state, units_in_flight=row[0], units_unresolved=row[1]) if row else state
 
     async def _read_unlocked(self, connection: Connection, account: Account) -> tuple[State, datetime]:
         row = _one(await (await self._read_state(connection, account)).fetchone())
@@ -559,7 +579,7 @@ class QuotaStore:
             if record.carried_to:
                 window = {**account_row(change.state.account), "day": record.carried_to}
                 await connection.execute(queries.open_window, window)
-            await connection.execute(queries.save_record, record_row(record, now))
+            await connection.execute(queries.save_record, record_row(record, change.state.steady(now)))
         for entry in change.entries:
             await connection.execute(queries.record_entry, entry_row(change.state.account, entry, now))
         return change.state

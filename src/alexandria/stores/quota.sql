@@ -77,26 +77,24 @@ SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now,
        coalesce(quota_window.units_charged, 0) AS units_charged,
        coalesce(quota_window.used, '{}') AS used,
        quota_window.provider_total,
-       open.units_in_flight,
-       open.units_unresolved
+       coalesce(quota_window.units_charged, 0) AS units_in_flight,
+       coalesce(quota_window.units_charged, 0) AS units_unresolved
   FROM (VALUES (%(provider)s::text, %(key_hash)s::text)) AS asked (provider, key_hash)
   LEFT JOIN quota_accounts AS account USING (provider, key_hash)
   LEFT JOIN quota_windows AS quota_window
          ON quota_window.provider = asked.provider
         AND quota_window.key_hash = asked.key_hash
-        AND quota_window.day = account.day
- CROSS JOIN LATERAL (
-       SELECT coalesce(sum(units) FILTER (
-                  WHERE use_before >= coalesce(%(now)s::timestamptz, clock_timestamp()) - %(arrival_span)s::interval
-              ), 0)::int AS units_in_flight,
-              coalesce(sum(units), 0)::int AS units_unresolved
-         FROM (SELECT use_before, CASE WHEN day = account.day THEN units_charged ELSE units_carried END AS units
-                 FROM quota_reservations AS reservation
-                WHERE reservation.provider = asked.provider
-                  AND reservation.key_hash = asked.key_hash
-                  AND reservation.state IN ('reserved', 'unresolved', 'expired')
-                  AND (reservation.day = account.day OR reservation.carried_to = account.day)) AS call
-       ) AS open;
+        AND quota_window.day = account.day;
+
+-- name: sum_open
+-- What of a day's count may still arrive, and what the provider's count may still give back; exact, where a state knows bounds.
+SELECT coalesce(sum(units) FILTER (WHERE use_before >= %(arrives_after)s), 0)::int AS units_in_flight,
+       coalesce(sum(units), 0)::int AS units_unresolved
+  FROM (SELECT use_before, CASE WHEN day = %(day)s THEN units_charged ELSE units_carried END AS units
+          FROM quota_reservations
+         WHERE provider = %(provider)s AND key_hash = %(key_hash)s
+           AND state IN ('reserved', 'unresolved', 'expired')
+           AND (day = %(day)s OR carried_to = %(day)s)) AS call;
 
 -- name: find_reservation
 SELECT request_id, provider, key_hash, day, lane, consumer, job, units, requests, not_before, use_before, state,
@@ -135,7 +133,7 @@ VALUES (%(provider)s, %(key_hash)s, %(day)s, %(request_id)s, 'reserve', %(units)
 -- reserved for, and its answer told nothing new. Whatever differs finds no row here and is settled under the lock.
 WITH settled AS (
     UPDATE quota_reservations AS reservation
-       SET state = 'settled', settled_at = coalesce(%(now)s::timestamptz, clock_timestamp())
+       SET state = 'settled', settled_at = %(steady)s
       FROM quota_accounts AS account, quota_windows AS quota_window
      WHERE reservation.request_id = %(request_id)s
        AND reservation.state = 'reserved'
@@ -160,7 +158,7 @@ WITH settled AS (
     RETURNING reservation.*
 )
 INSERT INTO quota_ledger (provider, key_hash, day, request_id, kind, units, detail, recorded_at)
-SELECT provider, key_hash, day, request_id, 'settle', 0, %(outcome)s, settled_at
+SELECT provider, key_hash, day, request_id, 'settle', 0, %(outcome)s, coalesce(%(now)s::timestamptz, clock_timestamp())
   FROM settled;
 
 -- name: save_account
@@ -194,12 +192,13 @@ UPDATE quota_windows
  WHERE provider = %(provider)s AND key_hash = %(key_hash)s AND day = %(day)s;
 
 -- name: save_record
+-- When it was settled is steady time, as its other times are.
 UPDATE quota_reservations
    SET state = %(state)s,
        units_charged = %(units_charged)s,
        carried_to = %(carried_to)s,
        units_carried = %(units_carried)s,
-       settled_at = CASE WHEN %(state)s = 'settled' THEN %(now)s::timestamptz END
+       settled_at = CASE WHEN %(state)s = 'settled' THEN %(steady)s::timestamptz END
  WHERE request_id = %(request_id)s;
 
 -- name: record_entry
@@ -243,10 +242,12 @@ SELECT request_id, provider, key_hash, day, lane, consumer, job, units, requests
  LIMIT %(most)s;
 
 -- name: list_accounts_with_expired
-SELECT DISTINCT provider, key_hash
-  FROM quota_reservations
- WHERE state IN ('reserved', 'expired')
-   AND use_before < coalesce(%(now)s::timestamptz, clock_timestamp()) - %(arrival_span)s::interval;
+SELECT DISTINCT account.provider, account.key_hash
+  FROM quota_reservations AS reservation
+  JOIN quota_accounts AS account USING (provider, key_hash)
+ WHERE reservation.state IN ('reserved', 'expired')
+   AND reservation.use_before < coalesce(%(now)s::timestamptz, clock_timestamp()) - %(arrival_span)s::interval
+                                - make_interval(secs => account.clock_shift_seconds);
 
 -- name: sum_uncertain
 -- What reservations are charged on a day that a count asked at `asked_at` may not hold yet.
@@ -259,17 +260,15 @@ SELECT coalesce(sum(CASE WHEN day = %(day)s THEN units_charged ELSE units_carrie
         OR (state = 'settled' AND settled_at >= %(asked_at)s::timestamptz - %(count_lag)s::interval));
 
 -- name: claim_count
--- Whoever gets a row asks the provider; the others wait for what comes of it.
+-- Whoever changes a row asks the provider; the others wait for what comes of it.
 UPDATE quota_accounts
-   SET count_asked_until = coalesce(%(now)s::timestamptz, clock_timestamp()) + %(lease)s::interval
+   SET count_asked_until = %(now)s::timestamptz + %(lease)s::interval, clock_shift_seconds = %(clock_shift_seconds)s
  WHERE provider = %(provider)s AND key_hash = %(key_hash)s
    AND (count_asked_until IS NULL
-        OR count_asked_until <= coalesce(%(now)s::timestamptz, clock_timestamp())
+        OR count_asked_until <= %(now)s
         -- A clock that was set back must not keep everybody from asking.
-        OR count_asked_until > coalesce(%(now)s::timestamptz, clock_timestamp()) + %(lease)s::interval)
-   AND (NOT %(only_if_due)s::boolean OR count_due_at IS NULL
-        OR count_due_at <= coalesce(%(now)s::timestamptz, clock_timestamp()))
-RETURNING coalesce(%(now)s::timestamptz, clock_timestamp());
+        OR count_asked_until > %(now)s::timestamptz + %(lease)s::interval)
+   AND (NOT %(only_if_due)s::boolean OR count_due_at IS NULL OR count_due_at <= %(now)s);
 
 -- name: record_reconciliation
 -- A free call was answered: the key is taken again, so a latch for a refused key is opened.

@@ -162,7 +162,7 @@ class ReservationRow:
         )
 
 
-def record_row(record: Record, now: datetime) -> dict[str, Any]:
+def record_row(record: Record, steady: datetime) -> dict[str, Any]:
     """The parameters of `save_record`."""
     return {
         "request_id": record.request.request_id,
@@ -170,7 +170,7 @@ def record_row(record: Record, now: datetime) -> dict[str, Any]:
         "units_charged": record.units_charged,
         "carried_to": record.carried_to,
         "units_carried": record.units_carried,
-        "now": now,
+        "steady": steady,
     }
 
 
