@@ -32,6 +32,8 @@ class RecordingQuota:
     counted: list[Reading] = field(default_factory=list)
     may_count: bool = True
     """Whether whoever asks is the one to ask the provider for its count."""
+    yielded: int = 0
+    """How often somebody who was to ask for it did not get it."""
     stops: list[tuple[DenialReason, datetime | None, str]] = field(default_factory=list)
     denials: list[QuotaDenied] = field(default_factory=list)
     """Raised one after the other before anything is granted."""
@@ -75,6 +77,9 @@ class RecordingQuota:
 
     async def claim_count(self, account: Account, *, only_if_due: bool = False) -> datetime | None:
         return self.clock.now() if self.may_count else None
+
+    async def yield_count(self, account: Account) -> None:
+        self.yielded += 1
 
     async def reconcile(self, account: Account, policy: Policy, reading: Reading) -> Reconciliation:
         self.counted.append(reading)

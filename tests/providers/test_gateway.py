@@ -31,6 +31,7 @@ from alexandria.domain.errors import (
     StoreUnavailable,
 )
 from alexandria.domain.quota import Account, DenialReason, Lane, Policy
+from alexandria.domain.reconciling import Reading
 from alexandria.providers.gateway import Answer, Call, Gateway, Meaning, Source, Verdict
 from conftest import SetClock
 from providers.conftest import RawServer, RecordingQuota, ScriptedServer
@@ -1117,3 +1118,37 @@ async def test_nothing_is_published_to_an_address_that_can_not_be_used(gateway: 
     with pytest.raises(ProviderRefused) as raised:
         await publish(gateway, url)
     assert "secret" not in str(raised.value)
+
+
+# The provider's count
+
+
+async def test_a_count_goes_on_when_whoever_began_it_is_stopped(
+    recording_quota: RecordingQuota, clock: SetClock
+) -> None:
+    asked, answering = asyncio.Event(), asyncio.Event()
+
+    async def count(asked_at: datetime) -> Reading:
+        asked.set()
+        await answering.wait()
+        return Reading(asked_at.date(), 15_000, 7, asked_at)
+
+    async with Gateway(recording_quota, clock) as gateway:
+        recounting = asyncio.create_task(gateway.recount(replace(SOURCE, count=count)))
+        await asked.wait()
+        recounting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await recounting
+        answering.set()
+    assert [reading.spent for reading in recording_quota.counted] == [7]
+
+
+async def test_a_count_that_could_not_be_had_is_left_to_somebody_else(
+    gateway: Gateway, recording_quota: RecordingQuota
+) -> None:
+    async def count(asked_at: datetime) -> Reading:
+        raise ProviderUnavailable("isbndb", "answered with 500")
+
+    with pytest.raises(ProviderUnavailable):
+        await gateway.recount(replace(SOURCE, count=count))
+    assert (recording_quota.yielded, recording_quota.counted) == (1, [])

@@ -29,7 +29,7 @@ from alexandria.domain.errors import InvalidInput, QuotaDenied, QuotaExhausted, 
 from alexandria.domain.pacing import spacing_of
 from alexandria.domain.quota import ARRIVAL_SPAN, Account, DenialReason, Lane, Policy, Request, Reservation
 from alexandria.stores.postgres import Database
-from alexandria.stores.quota import QuotaStore, queries
+from alexandria.stores.quota import COUNT_LEASE, COUNT_REST, QuotaStore, queries
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 11, 24, tzinfo=UTC)
@@ -759,6 +759,28 @@ async def test_a_reservation_that_could_not_be_written_is_not_granted(
     with pytest.raises(StoreUnavailable, match="full_disk"):
         await quota.reserve(ACCOUNT, POLICY, a_request(3))
     assert await charged(database) == {}
+
+
+# Who asks for the provider's count
+
+
+async def test_who_does_not_get_the_provider_s_count_leaves_it_to_others_soon(
+    quota: QuotaStore, clock: MovableClock
+) -> None:
+    assert await quota.claim_count(ACCOUNT) == NOON
+    await quota.yield_count(ACCOUNT)
+    assert await quota.claim_count(ACCOUNT) is None, "not at once: it may fail again"
+    clock.advance(COUNT_REST)
+    assert await quota.claim_count(ACCOUNT) == NOON + COUNT_REST
+
+
+async def test_who_is_killed_while_it_asks_for_the_count_holds_others_up_for_seconds(
+    quota: QuotaStore, other_quota: QuotaStore, clock: MovableClock
+) -> None:
+    assert await quota.claim_count(ACCOUNT)
+    assert await other_quota.claim_count(ACCOUNT) is None
+    clock.advance(COUNT_LEASE)
+    assert await other_quota.claim_count(ACCOUNT)
 
 
 # Many processes

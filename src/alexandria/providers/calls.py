@@ -49,6 +49,10 @@ class Quota(Protocol):
         """The coordinator's time when the caller is to ask the provider for its count now; None when somebody else does."""
         ...
 
+    async def yield_count(self, account: Account) -> None:
+        """The count that the caller was to ask for could not be had: somebody else may ask soon."""
+        ...
+
     async def reconcile(self, account: Account, policy: Policy, reading: Reading) -> Reconciliation:
         """Bring our count to what the provider's proves."""
         ...

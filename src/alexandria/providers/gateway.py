@@ -23,6 +23,7 @@ from alexandria import __version__
 from alexandria.clock import Clock
 from alexandria.domain.errors import (
     ConfigurationError,
+    AlexandriaError,
     ProviderError,
     ProviderRefused,
     ProviderUnavailable,
@@ -215,11 +216,19 @@ class Gateway:
         """
         if source.count is None:
             return None
+        # Everybody waits for what comes of it, so it goes on when whoever began it is stopped.
+        return await asyncio.shield(self._permits.keep(self._recount(source, only_if_due=only_if_due)))
+
+    async def _recount(self, source: Source, *, only_if_due: bool) -> Reconciliation | None:
         asked_at = await self._quota.claim_count(source.account, only_if_due=only_if_due)
-        if asked_at is None:
+        if asked_at is None or source.count is None:
             return None
-        reading = await source.count(asked_at)
-        return await self._quota.reconcile(source.account, source.policy, reading)
+        try:
+            reading = await source.count(asked_at)
+            return await self._quota.reconcile(source.account, source.policy, reading)
+        except AlexandriaError:
+            await self._permits.yield_count(source.account)
+            raise
 
     async def _recount_surely(self, source: Source) -> None:
         """The same for a call that waits for it. Should nobody answer, the call is denied as it would have been.

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import structlog
@@ -19,6 +19,8 @@ from alexandria.domain.settling import Evidence
 from alexandria.providers.calls import Call, Quota, Source
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 _MOST_FENCES = 5
 _STORE_SECONDS = 10.0
@@ -59,7 +61,7 @@ class Permits:
         self._quota = quota
         self._clock = clock
         self._recount = recount
-        self._unfinished: set[asyncio.Task[None]] = set()
+        self._unfinished: set[asyncio.Task[Any]] = set()
 
     async def obtain(self, call: Call, source: Source, patience: Patience) -> Permit:
         """Reserve, wait for the slot, and check the fence. Raises QuotaDenied or StoreUnavailable: then nothing may be sent."""
@@ -123,7 +125,7 @@ class Permits:
         try:
             return await asyncio.shield(reserving)
         except asyncio.CancelledError:
-            self._keep(self._release_late(reserving))
+            self.keep(self._release_late(reserving))
             raise
 
     async def _release_late(self, reserving: "asyncio.Task[Reservation]") -> None:
@@ -173,6 +175,10 @@ class Permits:
         """Nobody sends for this account before `until`."""
         await self._surely(self._quota.stop(account, until=until, reason=reason, detail=detail), account)
 
+    async def yield_count(self, account: Account) -> None:
+        """The provider's count could not be had: somebody else may ask for it."""
+        await self._surely(self._quota.yield_count(account), account)
+
     async def _surely(self, work: Coroutine[Any, Any, None], account: Account) -> None:
         """Do this even if the caller is stopped meanwhile. Should the store be away, what is reserved just stays charged."""
 
@@ -186,14 +192,20 @@ class Permits:
                     "quota.left_open", provider=account.provider, reason=str(error) or type(error).__name__
                 )
 
-        await asyncio.shield(self._keep(bounded()))
+        await asyncio.shield(self.keep(bounded()))
 
-    def _keep(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    def keep(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         """Start a task that may outlive its caller, but not `close`."""
         task = asyncio.create_task(work)
         self._unfinished.add(task)
-        task.add_done_callback(self._unfinished.discard)
+        task.add_done_callback(self._forget)
         return task
+
+    def _forget(self, task: "asyncio.Task[Any]") -> None:
+        self._unfinished.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Whoever waited for it has it as well; should nobody have, it is not lost.
+            log.debug("quota.task_failed", reason=str(error) or type(error).__name__)
 
     async def close(self) -> None:
         """Wait for what is still to be written down."""

@@ -76,8 +76,8 @@ MOST_EXPIRED_AT_ONCE = 1000
 
 COUNT_EVERY = timedelta(hours=1)
 """How often the provider's count is asked when nothing else is the matter (issue 3: hourly)."""
-COUNT_LEASE = timedelta(seconds=15)
-"""How long one process may take to ask for it before another may."""
+COUNT_LEASE = timedelta(seconds=5)
+"""How long one process may take to ask for it before another may: short, since everybody may be waiting for one that was killed."""
 COUNT_REST = timedelta(seconds=1)
 """The provider's count is asked no more often than that, whoever wants to know."""
 RECENTLY = timedelta(seconds=60)
@@ -347,9 +347,16 @@ class QuotaStore:
                 "clock_shift_seconds": state.clock_shift.total_seconds(),
                 "lease": COUNT_LEASE,
                 "only_if_due": only_if_due,
+                "is_clock_given": self._clock is not None,
             }
             cursor = await connection.execute(queries.claim_count, parameters)
         return state.steady(now) if cursor.rowcount else None
+
+    async def yield_count(self, account: Account) -> None:
+        """Let somebody else ask for the provider's count, soon: the caller did not get it."""
+        parameters = {**account_row(account), "now": self._set_now(), "rest": COUNT_REST}
+        async with self._answering() as connection:
+            await connection.execute(queries.yield_count, parameters)
 
     async def reconcile(self, account: Account, policy: Policy, reading: Reading) -> Reconciliation:
         """Bring our count to what the provider's proves, and remember that they were compared.

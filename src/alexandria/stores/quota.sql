@@ -266,9 +266,19 @@ UPDATE quota_accounts
  WHERE provider = %(provider)s AND key_hash = %(key_hash)s
    AND (count_asked_until IS NULL
         OR count_asked_until <= %(now)s
+        -- Who asked before the server was restarted was most likely cut off. (Its start is a time of its own clock.)
+        OR (NOT %(is_clock_given)s::boolean AND count_asked_until < pg_postmaster_start_time() + %(lease)s::interval)
         -- A clock that was set back must not keep everybody from asking.
         OR count_asked_until > %(now)s::timestamptz + %(lease)s::interval)
    AND (NOT %(only_if_due)s::boolean OR count_due_at IS NULL OR count_due_at <= %(now)s);
+
+-- name: yield_count
+-- Never longer than it was: the lease may have ended meanwhile, or be another one's.
+UPDATE quota_accounts
+   SET count_asked_until = least(
+           count_asked_until, coalesce(%(now)s::timestamptz, clock_timestamp()) + %(rest)s::interval
+       )
+ WHERE provider = %(provider)s AND key_hash = %(key_hash)s;
 
 -- name: record_reconciliation
 -- A free call was answered: the key is taken again, so a latch for a refused key is opened.
