@@ -1,12 +1,13 @@
 # Two commands are enough: `make demo`, then `make run`. Everything lives in .venv and one data folder.
 PYTHON ?= python3
 PORT ?= 8765
+SECONDS ?= 150
 BIN := .venv/bin
 # A root user's PostgreSQL runs under another account, which may not enter root's home: keep its data where it can.
 DEMO_DATA := $(if $(filter 0,$(shell id -u)),/var/lib/alexandria/demo-$(firstword $(shell echo '$(CURDIR)' | cksum)),$(CURDIR)/data)
 export ALEXANDRIA_DATA_DIR ?= $(DEMO_DATA)
 
-.PHONY: help setup demo run test check mutants bench bench-quota lock clean
+.PHONY: help setup demo run test soak check mutants bench bench-quota lock clean
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -35,6 +36,9 @@ run: setup  ## serve the API and the dashboard on 127.0.0.1 over the demo's data
 
 test: .venv/installed-dev  ## run the tests; a part of them: make test ARGS="-k quota"
 	$(BIN)/python -m pytest $(ARGS)
+
+soak: .venv/installed-dev  ## keep the quota under fire for minutes: make soak SECONDS=180
+	$(BIN)/python -m pytest tests/end_to_end/test_quota_under_fire.py --soak-seconds $(SECONDS) --timeout 0 -s $(ARGS)
 
 check: .venv/installed-dev  ## format, lint, types, import rules
 	$(BIN)/ruff format --check .

@@ -16,6 +16,15 @@ from alexandria.sandbox.server import Sandbox
 from alexandria.stores.embedded import running_server
 from alexandria.stores.postgres import Database, migrate
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What `make soak` sets."""
+    parser.addoption("--soak-seconds", type=float, default=20.0, help="how long the quota is under fire")
+    parser.addoption(
+        "--soak-seed", type=int, default=None, help="whom the fire hits and when; drawn if not given"
+    )
+
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
