@@ -80,8 +80,6 @@ COUNT_LEASE = timedelta(seconds=5)
 """How long one process may take to ask for it before another may: short, since everybody may be waiting for one that was killed."""
 COUNT_REST = timedelta(seconds=1)
 """The provider's count is asked no more often than that, whoever wants to know."""
-RECENTLY = timedelta(seconds=60)
-"""A count compared so short a time ago, on the same database server, serves a process that has just begun."""
 LATCH_PROBE_AFTER = timedelta(seconds=5)
 """How long after a key was refused a free call tries it, once: a day used up was told that way (contracts/isbndb.md, section 8)."""
 LATCH_PROBE_EVERY = timedelta(hours=1)
@@ -102,12 +100,8 @@ class _Seen:
 
     @classmethod
     def first(cls, row: StateRow) -> "_Seen":
-        is_recent = (
-            row.reconciled_at is not None
-            and row.reconciled_on_server == row.server_started_at
-            and timedelta(0) <= row.now - row.reconciled_at <= RECENTLY
-        )
-        return cls(row.server_started_at, row.revision, row.reconciliations, is_recent)
+        """Nothing is known at first: however fresh it looks, the database may just have been put back to an old copy of itself."""
+        return cls(row.server_started_at, row.revision, row.reconciliations, is_known=False)
 
     def follows(self, row: StateRow) -> bool:
         """Whether the database goes on from what was seen of it."""

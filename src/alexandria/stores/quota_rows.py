@@ -75,8 +75,6 @@ class StateRow:
     probed_at: datetime | None
     revision: int
     reconciliations: int
-    reconciled_at: datetime | None
-    reconciled_on_server: datetime | None
     units_charged: int
     used: Mapping[str, int]
     provider_total: int | None

@@ -11,8 +11,6 @@ ALTER TABLE quota_accounts
     ADD COLUMN probed_at            timestamptz,
     ADD COLUMN revision             bigint NOT NULL DEFAULT 0,
     ADD COLUMN reconciliations      bigint NOT NULL DEFAULT 0,
-    ADD COLUMN reconciled_at        timestamptz,
-    ADD COLUMN reconciled_on_server timestamptz,
     ADD COLUMN latch_opened_at      timestamptz,
     ADD COLUMN count_due_at         timestamptz,
     ADD COLUMN count_asked_until    timestamptz,
@@ -23,7 +21,6 @@ COMMENT ON COLUMN quota_accounts.clock_shift_seconds IS 'the store''s clock minu
 COMMENT ON COLUMN quota_accounts.rate_requests IS 'the pace that the provider says it grants';
 COMMENT ON COLUMN quota_accounts.failures IS 'answers in a row that were of no use: the breaker follows from them and from time';
 COMMENT ON COLUMN quota_accounts.revision IS 'grows with every grant: when it falls, the database is older than what was sent';
-COMMENT ON COLUMN quota_accounts.reconciled_on_server IS 'when the database server of the last reconciliation had been started';
 COMMENT ON COLUMN quota_accounts.latch_opened_at IS 'when a free call last opened the latch of a refused key';
 COMMENT ON COLUMN quota_accounts.count_due_at IS 'when the provider''s count should be asked again; null: at once';
 COMMENT ON COLUMN quota_accounts.count_asked_until IS 'until then somebody else is asking for it';
