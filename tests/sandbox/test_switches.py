@@ -32,7 +32,7 @@ CONTRACT = {
     "daily.exhausted_as": ("429", "403_empty"),
     "daily.clock_skew": ("0.0", "n"),
     "daily.foreign_spend": ("0.0", "n"),
-    "headers.layout": ("two_lines", "joined", "alternate"),
+    "headers.layout": ("two_lines", "joined", "alternate", "absent"),
     "headers.t_when_left": ("zero", "seconds_to_reset"),
     "headers.on_errors": ("yes", "no"),
     "headers.retry_after_on_429": ("no", "yes"),

@@ -138,6 +138,8 @@ def error_body(text: str | None, switches: Switches) -> tuple[bytes, str]:
 
 def limit_headers(standing: Standing, switches: Switches, number: int) -> list[tuple[str, str]]:
     """The rate-limit headers in the layout of this answer; `number` counts answers, for `alternate` (section 6)."""
+    if switches.headers_layout == "absent":
+        return []
     joined = switches.headers_layout == "joined" or (
         switches.headers_layout == "alternate" and number % 2 == 1
     )

@@ -83,7 +83,7 @@ class Switches:
     """Seconds by which the provider's clock is ahead of ours."""
     daily_foreign_spend: float = 0.0
     """Units per minute that another program spends on the same subscription."""
-    headers_layout: Literal["two_lines", "joined", "alternate"] = "two_lines"
+    headers_layout: Literal["two_lines", "joined", "alternate", "absent"] = "two_lines"
     headers_t_when_left: Literal["zero", "seconds_to_reset"] = "zero"
     headers_on_errors: bool = True
     headers_retry_after_on_429: bool = False
