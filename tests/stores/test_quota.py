@@ -761,6 +761,70 @@ async def test_a_reservation_that_could_not_be_written_is_not_granted(
     assert await charged(database) == {}
 
 
+# A settlement that takes no lock of the account's, beside what does
+
+
+@asynccontextmanager
+async def settling_in_passing(database: Database, reservation: Reservation) -> AsyncIterator[None]:
+    """While the block runs, a reservation is settled and not yet committed."""
+    answer = dict.fromkeys(
+        ("rate_requests", "rate_window_seconds", "answered_at", "provider_left", "provider_total", "now")
+    )
+    settled = {"request_id": reservation.request_id, "units_spent": reservation.units, "outcome": "delivered"}
+    async with database.transaction() as connection:
+        cursor = await connection.execute(
+            queries.settle_in_passing, {**answer, **settled, "elapsed_seconds": 0.0}
+        )
+        assert cursor.rowcount == 1
+        yield
+
+
+async def until_somebody_waits_for_a_lock(database: Database) -> None:
+    query = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with asyncio.timeout(10):
+        while True:
+            if await rows(database, query):
+                return
+            await asyncio.sleep(0.01)
+
+
+async def test_what_is_settled_in_the_moment_in_which_it_expires_stays_settled(
+    quota: QuotaStore, database: Database, clock: MovableClock
+) -> None:
+    reservation = await quota.reserve(ACCOUNT, POLICY, a_request(3))
+    clock.advance(ARRIVAL_SPAN + timedelta(minutes=1))
+    async with asyncio.TaskGroup() as group, settling_in_passing(database, reservation):
+        expiring = group.create_task(quota.expire())
+        await until_somebody_waits_for_a_lock(database)
+    assert expiring.result() == 0
+    assert await rows(database, "SELECT state, units_charged FROM quota_reservations") == [("settled", 3)]
+    assert [kind for kind, _, _ in await ledger(database)] == ["reserve", "settle"]
+
+
+async def test_who_settles_twice_at_once_settles_once(quota: QuotaStore, database: Database) -> None:
+    reservation = await quota.reserve(ACCOUNT, POLICY, a_request(3))
+    async with asyncio.TaskGroup() as group, settling_in_passing(database, reservation):
+        group.create_task(quota.settle(reservation, units_spent=1, outcome="delivered"))
+        await until_somebody_waits_for_a_lock(database)
+    assert await charged(database) == {NOON.date(): 3}
+    assert [kind for kind, _, _ in await ledger(database)] == ["reserve", "settle"]
+
+
+async def test_what_is_settled_in_the_moment_in_which_a_day_begins_is_not_carried_over(
+    quota: QuotaStore, database: Database, clock: MovableClock
+) -> None:
+    clock.set(MIDNIGHT - 10 * SECOND)
+    reservation = await quota.reserve(ACCOUNT, POLICY, a_request(3))
+    clock.set(MIDNIGHT + 10 * SECOND)
+    async with asyncio.TaskGroup() as group, settling_in_passing(database, reservation):
+        group.create_task(quota.reserve(ACCOUNT, POLICY, a_request()))
+        await until_somebody_waits_for_a_lock(database)
+    assert await charged(database) == {NOON.date(): 3, MIDNIGHT.date(): 1}
+    states = await rows(database, "SELECT state, units_charged FROM quota_reservations ORDER BY units")
+    assert states == [("reserved", 1), ("settled", 3)]
+    assert await quota.verify() == []
+
+
 # Who asks for the provider's count
 
 

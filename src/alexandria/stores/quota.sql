@@ -93,10 +93,12 @@ SELECT coalesce(sum(units) FILTER (WHERE use_before >= %(arrives_after)s), 0)::i
            AND (day = %(day)s OR carried_to = %(day)s)) AS call;
 
 -- name: find_reservation
+-- Locked, like all that is read to be changed: `settle_in_passing` may be at it, and whoever waits sees what came of it.
 SELECT request_id, provider, key_hash, day, lane, consumer, job, units, requests, not_before, use_before, state,
        units_charged, carried_to, units_carried, settled_at
   FROM quota_reservations
- WHERE request_id = %(request_id)s;
+ WHERE request_id = %(request_id)s
+   FOR NO KEY UPDATE;
 
 -- name: record_reservation
 -- One statement: the slot, the charge, the reservation and its ledger entry exist together or not at all.
@@ -224,7 +226,8 @@ SELECT request_id, provider, key_hash, day, lane, consumer, job, units, requests
    AND state IN ('reserved', 'unresolved', 'expired')
    AND use_before >= %(since)s
  ORDER BY use_before, request_id
- LIMIT %(most)s;
+ LIMIT %(most)s
+   FOR NO KEY UPDATE;
 
 -- name: list_expired
 -- What nobody settled in time, the oldest first.
@@ -235,7 +238,8 @@ SELECT request_id, provider, key_hash, day, lane, consumer, job, units, requests
    AND state IN ('reserved', 'expired')
    AND use_before < %(used_before)s
  ORDER BY use_before, request_id
- LIMIT %(most)s;
+ LIMIT %(most)s
+   FOR NO KEY UPDATE;
 
 -- name: list_accounts_with_expired
 SELECT DISTINCT account.provider, account.key_hash
