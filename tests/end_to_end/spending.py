@@ -13,7 +13,7 @@ import select
 import signal
 import sys
 import traceback
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -90,6 +90,14 @@ async def running_spender(
             yield Spender(database, quota, gateway, isbndb)
 
 
+async def until(is_so: Callable[[], bool]) -> None:
+    """Wait for what comes by itself; the caller bounds it."""
+    while True:
+        if is_so():
+            return
+        await asyncio.sleep(0.02)
+
+
 # A crowd under fire
 
 MOST_BULK = 12
@@ -109,7 +117,8 @@ class Crowd:
     processes: int
     ahead_seconds: float
     seed: int
-    seconds_between_kills: float
+    seconds_between_kills: float | None
+    """On average; None: all is calm, nobody is killed, and nobody loses patience."""
 
     @property
     def policy(self) -> Policy:
@@ -126,14 +135,14 @@ def tell(word: str) -> None:
     os.write(1, f"{word}\n".encode())
 
 
-async def ask(isbndb: IsbndbProvider, chance: random.Random) -> None:
-    """A call of some kind, on some lane: pages, single books, lists."""
+async def ask(isbndb: IsbndbProvider, chance: random.Random, *, is_calm: bool) -> None:
+    """A call of some kind, on some lane: pages, lists, and single books unless calm: what a book that is not there costs is unclear."""
     lane, draw = chance.choice(list(Lane)), chance.random()
     consumer = f"{lane}-work"
-    if draw < 0.6:
-        await isbndb.author_page(f"Author {chance.randrange(10**6)}", 1, lane=lane, consumer=consumer)
-    elif draw < 0.75:
+    if draw < 0.15 and not is_calm:
         await isbndb.book(an_isbn(chance), lane=lane, consumer=consumer)
+    elif draw < 0.75:
+        await isbndb.author_page(f"Author {chance.randrange(10**6)}", 1, lane=lane, consumer=consumer)
     else:
         wanted = [an_isbn(chance) for _ in range(chance.randint(2, MOST_BULK))]
         batch = await isbndb.books(wanted, lane=lane, consumer=consumer)
@@ -148,12 +157,12 @@ def an_isbn(chance: random.Random) -> Isbn:
     return Isbn.parse(f"{body}{check}")
 
 
-async def ask_again_and_again(isbndb: IsbndbProvider, chance: random.Random) -> None:
-    """Ask until we are stopped; one caller in ten loses patience, wherever its call may be by then."""
+async def ask_again_and_again(isbndb: IsbndbProvider, chance: random.Random, *, is_calm: bool) -> None:
+    """Ask until we are stopped; unless calm, one caller in ten loses patience, wherever its call may be by then."""
     while True:  # ends: the process is killed, or its task cancelled
         try:
-            async with asyncio.timeout(chance.uniform(0, 0.1) if chance.random() < 0.1 else 30):
-                await ask(isbndb, chance)
+            async with asyncio.timeout(30 if is_calm or chance.random() < 0.9 else chance.uniform(0, 0.1)):
+                await ask(isbndb, chance, is_calm=is_calm)
             word = "answered"
         except TimeoutError:
             word = "abandoned"
@@ -180,7 +189,11 @@ async def spend(crowd: Crowd, seed: int) -> None:
                 asyncio.TaskGroup() as group,
             ):
                 for _ in range(_CALLS_AT_ONCE):
-                    group.create_task(ask_again_and_again(spender.isbndb, chance))
+                    group.create_task(
+                        ask_again_and_again(
+                            spender.isbndb, chance, is_calm=crowd.seconds_between_kills is None
+                        )
+                    )
         except StoreUnavailable:
             tell("unavailable")
 
@@ -212,7 +225,8 @@ def main(crowd: Crowd) -> None:
     logging.disable(logging.CRITICAL)
     chance = random.Random(crowd.seed)  # noqa: S311  # reproducible on purpose
     children = [born(crowd, chance.randrange(2**32)) for _ in range(crowd.processes)]
-    while not select.select([0], [], [], chance.expovariate(1 / crowd.seconds_between_kills))[0]:
+    span = crowd.seconds_between_kills
+    while not select.select([0], [], [], chance.expovariate(1 / span) if span else None)[0]:
         victim = children.pop(chance.randrange(len(children)))
         os.kill(victim, signal.SIGKILL)
         _, status = os.waitpid(victim, 0)

@@ -1,6 +1,7 @@
 """Another program spends the same subscription without asking: seen by the next call or the next count, and never too much in total."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -12,6 +13,7 @@ from alexandria.domain.quota import Lane
 from alexandria.domain.quota_status import Status
 from alexandria.domain.reconciling import Reconciliation
 from alexandria.sandbox.accounts import Key
+from alexandria.sandbox.faults import FaultKind
 from alexandria.sandbox.server import Sandbox, running_sandbox
 from alexandria.sandbox.switches import Switches
 from alexandria.sandbox.world import World
@@ -19,9 +21,11 @@ from end_to_end.spending import (
     KEY,
     ShiftedClock,
     Spender,
+    an_isbn,
     noon_if_near_midnight,
     policy_of,
     running_spender,
+    until,
 )
 
 LIMIT = 200
@@ -156,6 +160,26 @@ async def test_what_another_program_takes_between_the_last_calls_is_left_to_it(
     status = await status_of(spender)
     assert (status.used, status.foreign) == (LIMIT, LIMIT - 30)
     assert await spender.quota.verify() == []
+
+
+@pytest.mark.parametrize("sandbox", ["two_lines"], indirect=True)
+async def test_what_another_program_spends_behind_a_call_on_its_way_is_not_spent_again(
+    spender: Spender, sandbox: Sandbox
+) -> None:
+    sandbox.spend_elsewhere(LIMIT - 51, KEY)
+    await spend(spender)
+    sandbox.faults.add(FaultKind.LATENCY, endpoint="bulk", seconds=1.0)
+    chance = random.Random(1)  # noqa: S311  # no secret
+    wanted = [an_isbn(chance) for _ in range(40)]
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        batch = group.create_task(spender.isbndb.books(wanted, lane=Lane.BULK, consumer="batch"))
+        await until(lambda: sandbox.spent(KEY) == 41)
+        # By our count ten units are left, and no answer has told yet that they are gone.
+        sandbox.spend_elsewhere(10, KEY)
+        with pytest.raises(QuotaExhausted):
+            await spend(spender)
+    assert batch.result().failure is None
+    assert sandbox.spent_by_subscription(KEY) == LIMIT
 
 
 async def test_when_another_program_has_spent_it_all_nothing_more_is_sent(

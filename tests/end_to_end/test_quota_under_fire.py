@@ -12,15 +12,15 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import structlog
 
-from alexandria.domain.errors import QuotaExhausted
 from alexandria.domain.pacing import spacing_of
-from alexandria.domain.quota import ARRIVAL_SPAN, Account, Lane, Policy
+from alexandria.domain.quota import ARRIVAL_SPAN, Account, Policy
 from alexandria.domain.quota_status import Status
 from alexandria.providers.isbndb import PROVIDER
 from alexandria.sandbox.faults import Fault, FaultKind
@@ -39,6 +39,7 @@ from end_to_end.spending import (
     Spender,
     noon_if_near_midnight,
     running_spender,
+    until,
 )
 
 log = structlog.get_logger()
@@ -140,13 +141,29 @@ def most_sent_within(span: timedelta, policy: Policy) -> int:
     return int((span + policy.fence_span) / spacing_of(policy.rate, policy.fence_span)) + 1
 
 
-async def spend_the_rest(spender: Spender) -> None:
-    """Look books up until the day's units are spent."""
-    while True:  # ends: each call takes a unit
-        try:
-            await spender.isbndb.author_page("Nobody", 1, lane=Lane.INTERACTIVE, consumer="rest")
-        except QuotaExhausted:
-            return
+async def spend_the_rest(crowd: Crowd) -> None:
+    """Let the crowd spend, unharmed, until each of its processes was told that nothing is left."""
+    words: Counter[str] = Counter()
+    async with running_crowd(crowd) as process, asyncio.TaskGroup() as group, asyncio.timeout(60):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        telling = group.create_task(tally(process.stdout, words))
+        await until(lambda: words["exhausted"] >= 3 * crowd.processes or telling.done())
+        process.stdin.close()
+        await telling
+    assert not words["escaped"]
+
+
+async def slots_too_close(spender: Spender, policy: Policy) -> int:
+    """How many reservations were given a slot too close to the one before, whichever processes they belonged to."""
+    query = (
+        "SELECT count(*) FROM (SELECT not_before - lag(not_before) OVER (ORDER BY not_before) AS span"
+        " FROM quota_reservations) AS slot WHERE span < %s"
+    )
+    async with spender.database.connection() as connection:
+        cursor = await connection.execute(query, [spacing_of(policy.rate, policy.fence_span)])
+        row = await cursor.fetchone()
+    return int(row[0]) if row else 0
 
 
 async def units_of(spender: Spender, kind: str) -> int:
@@ -209,7 +226,9 @@ async def test_sixteen_processes_under_fire_spend_a_day_to_its_limit_and_no_furt
         assert reconciliation.after == counted == sandbox.spent()
         assert await spender.quota.verify() == []
 
-        await spend_the_rest(spender)
+        assert await slots_too_close(spender, crowd.policy) == 0
+        calm = replace(crowd, sandbox_url=sandbox.url, ahead_seconds=later.total_seconds())
+        await spend_the_rest(replace(calm, seconds_between_kills=None))
 
         assert sandbox.spent() == limit
         assert (await status_of(fragile_server, crowd)).used == limit
