@@ -236,7 +236,7 @@ async def test_books_that_disagree_are_wrong(
         await connection.execute("UPDATE quota_windows SET units_charged = units_charged + 5")
     findings = await checked(environment, code=1)
     assert states(findings) == ALL_WELL | {"quota": "wrong"}
-    assert "6 units" in findings["quota"]["said"]
+    assert "the ledger, the windows and the reservations differ" in findings["quota"]["said"]
 
 
 async def test_a_stop_that_ends_by_itself_is_said_and_is_nothing_wrong(

@@ -22,6 +22,7 @@ from alexandria.app import (
 from alexandria.cli import console
 from alexandria.cli.running import AsJson, Exit
 from alexandria.config import Config
+from alexandria.domain.breaker import MOST_FAILURES
 from alexandria.domain.errors import AlexandriaError, ConfigurationError, ProviderError, QuotaDenied
 from alexandria.domain.quota import DenialReason, Lane
 from alexandria.domain.quota_status import Status
@@ -184,6 +185,17 @@ def describe_database(server: Server, *, is_embedded: bool) -> Finding:
     return Finding(DATABASE, State.WORKS, f"PostgreSQL {server.version}, {kind}, {migrated}", figures=figures)
 
 
+def _mend_network(app: App) -> str:
+    return f"check ALEXANDRIA_ISBNDB_URL ({app.config.isbndb_url}) and the network, then try again"
+
+
+async def _has_given_up(app: App) -> bool:
+    """Whether nobody asks because no usable answer came, and not because the provider asked to slow down."""
+    source = app.isbndb.source
+    status = await app.quota.status(source.account, source.policy)
+    return status.state.failures.count >= MOST_FAILURES
+
+
 async def check_provider(app: App) -> Finding:
     """What the provider says of the key, for no units."""
     if not app.config.isbndb_key:
@@ -192,6 +204,8 @@ async def check_provider(app: App) -> Finding:
     try:
         key = await app.isbndb.key(lane=Lane.INTERACTIVE, consumer="check")
     except QuotaDenied as denied:
+        if denied.reason == DenialReason.BREAKER and await _has_given_up(app):
+            return Finding(PROVIDER, State.WRONG, str(denied), _mend_network(app))
         if denied.reason in _PASSING:
             return Finding(PROVIDER, State.UNCHECKED, str(denied), "try again then")
         advice = _MEND_KEY if denied.reason == DenialReason.SUSPENDED else _RESUME
@@ -199,8 +213,7 @@ async def check_provider(app: App) -> Finding:
     except ProviderError as error:
         # What it refuses for good has a status, and is the key's fault; without one nobody answered.
         is_refusal = error.status in {401, 403}
-        network = f"check ALEXANDRIA_ISBNDB_URL ({app.config.isbndb_url}) and the network, then try again"
-        return Finding(PROVIDER, State.WRONG, str(error), _MEND_KEY if is_refusal else network)
+        return Finding(PROVIDER, State.WRONG, str(error), _MEND_KEY if is_refusal else _mend_network(app))
     # Ours is read second: it then holds all that the provider may have counted.
     return judge_key(
         key,
