@@ -222,6 +222,15 @@ def test_waiting_for_the_store_is_not_taken_for_a_clock_that_was_set() -> None:
     assert shift_now(timedelta(0), drifted, anchor, 4600.0, 4600.0) == timedelta(0)
 
 
+def test_an_answer_that_came_late_does_not_make_the_clock_look_set() -> None:
+    # The clock was read at some time in the two seconds before the answer came, here at their beginning.
+    anchor = Anchor(NOON, 1000.0, waited=2.0)
+    assert shift_now(timedelta(0), NOON + timedelta(seconds=12), anchor, 1010.0, 1010.0) == timedelta(0)
+    assert shift_now(timedelta(0), NOON + timedelta(seconds=14), anchor, 1010.0, 1010.0) == timedelta(
+        seconds=2
+    )
+
+
 def test_what_a_window_did_not_count_of_a_reservation_is_free_again() -> None:
     wikidata = POLICIES["wikidata"]
     state = State(ACCOUNT, Window(TODAY))

@@ -38,6 +38,8 @@ class Anchor:
 
     steady: datetime
     monotonic: float
+    """When the store's answer came; it had read its clock at most `waited` seconds before."""
+    waited: float = 0.0
 
     def at(self, monotonic: float) -> datetime:
         """The steady time at a later reading of the same monotonic clock."""
@@ -55,7 +57,7 @@ def shift_now(
     if anchor is None:
         return shift
     slack = STEADY_WITHIN + timedelta(seconds=MOST_DRIFT * (answered_at - anchor.monotonic))
-    least, most = anchor.at(asked_at), anchor.at(answered_at)
+    least, most = anchor.at(asked_at), anchor.at(answered_at + anchor.waited)
     steady = now - shift
     if steady > most + slack:
         return now - most

@@ -511,8 +511,9 @@ class QuotaStore:
         now = self._set_now() or surely_utc(row.now)
         seen = self._look(account, row)
         state = row.state(account)
-        shift = shift_now(state.clock_shift, now, seen.anchor, asked_at, self._monotonic())
-        seen.anchor = Anchor(now - shift, self._monotonic())
+        answered_at = self._monotonic()
+        shift = shift_now(state.clock_shift, now, seen.anchor, asked_at, answered_at)
+        seen.anchor = Anchor(now - shift, answered_at, waited=answered_at - asked_at)
         return replace(state, clock_shift=shift, is_known=seen.is_known), now
 
     async def _lock_state(
