@@ -172,10 +172,10 @@ async def test_what_another_program_spends_behind_a_call_on_its_way_is_not_spent
     chance = random.Random(1)  # noqa: S311  # no secret
     wanted = [an_isbn(chance) for _ in range(40)]
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        # By our count there are fifty units left, and no answer has told yet that ten are gone.
+        sandbox.spend_elsewhere(10, KEY)
         batch = group.create_task(spender.isbndb.books(wanted, lane=Lane.BULK, consumer="batch"))
         await until(lambda: sandbox.spent(KEY) == 41)
-        # By our count ten units are left, and no answer has told yet that they are gone.
-        sandbox.spend_elsewhere(10, KEY)
         with pytest.raises(QuotaExhausted):
             await spend(spender)
     assert batch.result().failure is None

@@ -773,7 +773,7 @@ async def settling_in_passing(database: Database, reservation: Reservation) -> A
     settled = {"request_id": reservation.request_id, "units_spent": reservation.units, "outcome": "delivered"}
     async with database.transaction() as connection:
         cursor = await connection.execute(
-            queries.settle_in_passing, {**answer, **settled, "elapsed_seconds": 0.0}
+            queries.settle_in_passing, {**answer, **settled, "elapsed_seconds": 0.0, "steady": NOON}
         )
         assert cursor.rowcount == 1
         yield

@@ -22,8 +22,8 @@ from yarl import URL
 from alexandria import __version__
 from alexandria.clock import Clock
 from alexandria.domain.errors import (
-    ConfigurationError,
     AlexandriaError,
+    ConfigurationError,
     ProviderError,
     ProviderRefused,
     ProviderUnavailable,

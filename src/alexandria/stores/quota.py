@@ -526,11 +526,15 @@ class QuotaStore:
             lock = await connection.execute(queries.lock_account, account_row(account))
             states = await self._read_state(connection, account)
             found = connection.cursor(row_factory=class_row(ReservationRow))
-            await found.execute(queries.find_reservation, {"request_id": request_id})
+            await found.execute(queries.lock_reservation, {"request_id": request_id})
             if await lock.fetchone() is not None:
                 recorded = await found.fetchone()
                 state, now = self._state_of(account, _one(await states.fetchone()), asked_at)
                 return replace(state, recorded=recorded.record() if recorded else None), now
+            # Somebody may have made it a moment ago, and a reservation with it: whoever locks that first waits for us as we would for
+            # them.
+            await connection.execute("ROLLBACK")
+            await connection.execute("BEGIN")
             await connection.execute(queries.create_account, account_row(account))
         raise StoreUnavailable(f"the quota's account of {account.provider} could not be created")
 

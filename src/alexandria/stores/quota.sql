@@ -93,6 +93,12 @@ SELECT coalesce(sum(units) FILTER (WHERE use_before >= %(arrives_after)s), 0)::i
            AND (day = %(day)s OR carried_to = %(day)s)) AS call;
 
 -- name: find_reservation
+SELECT request_id, provider, key_hash, day, lane, consumer, job, units, requests, not_before, use_before, state,
+       units_charged, carried_to, units_carried, settled_at
+  FROM quota_reservations
+ WHERE request_id = %(request_id)s;
+
+-- name: lock_reservation
 -- Locked, like all that is read to be changed: `settle_in_passing` may be at it, and whoever waits sees what came of it.
 SELECT request_id, provider, key_hash, day, lane, consumer, job, units, requests, not_before, use_before, state,
        units_charged, carried_to, units_carried, settled_at
