@@ -9,17 +9,21 @@ import structlog
 
 from alexandria.clock import Clock, SystemClock
 from alexandria.config import Config
-from alexandria.domain.errors import ConfigurationError, ProviderError, QuotaDenied
+from alexandria.domain.errors import ConfigurationError, InvalidInput, ProviderError, QuotaDenied
 from alexandria.domain.quota import Account, Lane, Policy
+from alexandria.domain.quota_status import Forecast, Status
 from alexandria.domain.reconciling import Reconciliation
 from alexandria.mirror import Mirror, Target
+from alexandria.planning import MOST_PAGES
 from alexandria.providers.gateway import Gateway
-from alexandria.providers.isbndb import PROVIDER, IsbndbProvider
+from alexandria.providers.isbndb import PAGE_SIZE, PROVIDER, IsbndbProvider
 from alexandria.providers.policies import POLICIES
 from alexandria.stores.embedded import running_server
+from alexandria.stores.harvests import HarvestStore
 from alexandria.stores.objects import ObjectStore
 from alexandria.stores.postgres import Database, migrate
 from alexandria.stores.quota import QuotaStore
+from alexandria.stores.quota_reports import QuotaReports
 
 log = structlog.get_logger()
 
@@ -32,6 +36,7 @@ class App:
     clock: Clock
     database: Database
     quota: QuotaStore
+    quota_reports: QuotaReports
     gateway: Gateway
     isbndb: IsbndbProvider
     objects: ObjectStore
@@ -73,6 +78,26 @@ def isbndb_account(config: Config) -> Account:
     return Account.of(PROVIDER, config.isbndb_key)
 
 
+def account_of(config: Config, provider: str) -> tuple[Account, Policy]:
+    """Whose units are spent at a provider, and by which policy. Raises InvalidInput for a provider that there is none of."""
+    if provider not in POLICIES:
+        raise InvalidInput("provider", provider, "is not one of " + ", ".join(POLICIES))
+    if provider == PROVIDER:
+        return isbndb_account(config), isbndb_policy(config)
+    return Account.of(provider, ""), POLICIES[provider]
+
+
+async def read_forecast(app: App, status: Status) -> Forecast:
+    """How the status's day goes on, and how long what open runs still need will take. Costs no unit."""
+    units_queued = 0
+    if status.account.provider == PROVIDER:
+        async with app.database.connection() as connection:
+            units_queued = await HarvestStore(connection).sum_units_queued(
+                page_size=PAGE_SIZE, most_pages=MOST_PAGES
+            )
+    return status.forecast(await app.quota_reports.sum_recently_charged(status), units_queued=units_queued)
+
+
 async def recount_if_due(app: App) -> Reconciliation | None:
     """Compare our count with the provider's if it is time to, whichever process does it; None when nothing was done.
 
@@ -108,6 +133,7 @@ async def running_app(config: Config, database_url: str, *, clock: Clock | None 
                 clock=clock,
                 database=database,
                 quota=quota,
+                quota_reports=QuotaReports(database, quota_clock),
                 gateway=gateway,
                 isbndb=IsbndbProvider(
                     gateway, base_url=config.isbndb_url, key=config.isbndb_key, policy=isbndb_policy(config)

@@ -41,6 +41,7 @@ class Config:
     ceilings: Mapping[str, int]
     freshness: timedelta
     contact: str | None
+    quota_detail: timedelta
     objects_url: str | None
     download_hosts: frozenset[str]
     api_tokens: tuple[str, ...]
@@ -196,8 +197,11 @@ def _ceilings(text: str) -> dict[str, int]:
     return ceilings
 
 
-def _days(text: str) -> timedelta:
-    return timedelta(days=_whole_number(0, 3650)(text))
+def _days(least: int) -> Callable[[str], timedelta]:
+    def parse(text: str) -> timedelta:
+        return timedelta(days=_whole_number(least, 3650)(text))
+
+    return parse
 
 
 def _one_of(*words: str) -> Callable[[str], str]:
@@ -265,7 +269,14 @@ SETTINGS = (
         None,
         "Your page or mail address: Open Library and Wikidata serve only callers that name one",
     ),
-    Setting("freshness_days", _days, "30", "Days for which a harvested page is not asked again"),
+    Setting("freshness_days", _days(0), "30", "Days for which a harvested page is not asked again"),
+    # A month and some days, so that the last bill can be compared call by call. The last three days are never rolled up.
+    Setting(
+        "quota_detail_days",
+        _days(3),
+        "35",
+        "Days for which every charge is kept one by one; older ones are kept as sums of an hour",
+    ),
     Setting(
         "objects_url", str, None, "Object store of the covers (s3://, gs://, az:// or a folder)", secret=True
     ),
@@ -385,6 +396,7 @@ def _parse(sources: Mapping[str, tuple[str | None, str]]) -> Config:
     return Config(
         ceilings=values.pop("ceilings") or {},
         freshness=values.pop("freshness_days"),
+        quota_detail=values.pop("quota_detail_days"),
         download_hosts=values.pop("download_hosts") or frozenset(),
         api_tokens=values.pop("api_tokens") or (),
         quota_tokens=values.pop("quota_tokens") or (),

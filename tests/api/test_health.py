@@ -28,7 +28,7 @@ async def unspent(database: Database) -> None:
     async with database.connection() as connection:
         await connection.execute(
             "ALTER TABLE quota_ledger DISABLE TRIGGER append_only;"
-            "TRUNCATE quota_ledger, quota_reservations, quota_windows, quota_accounts;"
+            "TRUNCATE quota_ledger, quota_reservations, quota_hours, quota_windows, quota_accounts;"
             "ALTER TABLE quota_ledger ENABLE TRIGGER append_only"
         )
 

@@ -21,6 +21,7 @@ from alexandria.cli.running import AsJson, Exit, interrupts, load_into, until_st
 from alexandria.domain.errors import AlexandriaError, ConfigurationError, QuotaDenied
 from alexandria.jobs.worker import Worker
 from alexandria.telemetry import configure_logs
+from alexandria.upkeep import roll_up_old_days
 
 cli = typer.Typer(
     name="alexandria",
@@ -95,6 +96,31 @@ def show_config(as_json: AsJson = False) -> None:
         for each in shown:
             name = configuration.PREFIX + each.name.upper()
             console.write_lines([f"{name}={each.value or ''}", f"    {each.help} (from {each.origin})"])
+
+
+@cli.command()
+def upkeep(as_json: AsJson = False) -> None:
+    """Roll up days of the quota that are long over, now; workers do it once a day by themselves.
+
+    Every charge is kept one by one for ALEXANDRIA_QUOTA_DETAIL_DAYS days, then as sums of an hour. Stop it as you like.
+
+    \b
+    alexandria upkeep
+    """
+
+    async def work(app: App) -> Exit:
+        done = await roll_up_old_days(app.quota, app.quota_reports, keep=app.config.quota_detail)
+        if as_json:
+            console.write_json(done.as_json())
+            return Exit.DONE
+        console.write_lines([f"{done.days:,} days rolled up: {done.rows:,} reservations and comparisons"])
+        for account, day in done.days_kept:
+            console.say(
+                f"{account.provider} {day} stays as it is: open, or not in order; see alexandria quota verify"
+            )
+        return Exit.DONE
+
+    with_app(work)
 
 
 @cli.command()

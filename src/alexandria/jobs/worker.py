@@ -30,6 +30,7 @@ from alexandria.jobs.queue import (
 )
 from alexandria.stores.harvests import HarvestStore
 from alexandria.stores.jobs import QueueDriver
+from alexandria.upkeep import keep_up_if_due
 
 log = structlog.get_logger()
 
@@ -176,6 +177,7 @@ class Worker:
             await feed_covers(connection, now=self.app.clock.now())
         await self.app.quota.expire()
         await recount_if_due(self.app)
+        await keep_up_if_due(self.app.quota, self.app.quota_reports, keep=self.app.config.quota_detail)
 
     async def _feed_run(self, run_id: str) -> None:
         async with self.app.database.transaction() as connection:

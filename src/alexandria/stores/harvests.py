@@ -1,5 +1,6 @@
 """Harvest runs in PostgreSQL: their items, their progress, and the pages that were paid for."""
 
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -312,6 +313,12 @@ class HarvestStore:
     async def list_latest_failures(self, *, limit: int = 10) -> list[Failure]:
         """Items that failed for good, latest first."""
         return await self._all(Failure, queries.list_latest_failures, limit=limit)
+
+    async def sum_units_queued(self, *, page_size: int, most_pages: int) -> int:
+        """Units that the open items of all runs are expected to cost still, at so many editions a page and so many pages a query."""
+        parameters = {"page_size": page_size, "most_pages": most_pages}
+        row = await (await self._connection.execute(queries.sum_units_queued, parameters)).fetchone()
+        return math.ceil(row[0]) if row else 0
 
     async def _one(self, kind: type[Row], statement: str, /, **parameters: object) -> Row | None:
         return next(iter(await self._all(kind, statement, **parameters)), None)

@@ -27,10 +27,11 @@ SELECT count(*) AS items,
        count(*) FILTER (WHERE state = 'failed') AS failed,
        count(*) FILTER (WHERE state = 'partial') AS partial,
        count(*) FILTER (WHERE state = 'running') AS running,
-       (SELECT coalesce(sum(units_charged), 0)::int
-          FROM harvest_items AS item
-          JOIN quota_reservations ON job = item.run_id || '/' || item.position
-         WHERE item.run_id = %(run_id)s) AS units,
+       coalesce(sum(units_rolled_up), 0)::int
+           + (SELECT coalesce(sum(units_charged), 0)::int
+                FROM harvest_items AS item
+                JOIN quota_reservations ON job = item.run_id || '/' || item.position
+               WHERE item.run_id = %(run_id)s) AS units,
        coalesce(sum(editions_found), 0)::int AS editions_found,
        coalesce(sum(editions_new), 0)::int AS editions_new, coalesce(sum(works_new), 0)::int AS works_new,
        coalesce(sum(covers_wanted), 0)::int AS covers_wanted
@@ -38,7 +39,9 @@ SELECT count(*) AS items,
 
 -- name: list_items
 SELECT run_id, position, subject, name, state, next_page, total,
-       (SELECT coalesce(sum(units_charged), 0)::int FROM quota_reservations WHERE job = run_id || '/' || position) AS units,
+       units_rolled_up + (
+           SELECT coalesce(sum(units_charged), 0)::int FROM quota_reservations WHERE job = run_id || '/' || position
+       ) AS units,
        editions_found, editions_new, works_new, covers_wanted,
        failures, starts, reason, retry_at, updated_at
   FROM harvest_items
@@ -47,7 +50,9 @@ SELECT run_id, position, subject, name, state, next_page, total,
 
 -- name: find_item
 SELECT run_id, position, subject, name, state, next_page, total,
-       (SELECT coalesce(sum(units_charged), 0)::int FROM quota_reservations WHERE job = run_id || '/' || position) AS units,
+       units_rolled_up + (
+           SELECT coalesce(sum(units_charged), 0)::int FROM quota_reservations WHERE job = run_id || '/' || position
+       ) AS units,
        editions_found, editions_new, works_new, covers_wanted,
        failures, starts, reason, retry_at, updated_at
   FROM harvest_items WHERE run_id = %(run_id)s AND position = %(position)s
@@ -122,6 +127,22 @@ SELECT query, count(*)::int AS pages, bool_or(NOT has_more) AS is_whole
   FROM harvest_pages
  WHERE provider = %(provider)s AND query = ANY(%(queries)s) AND fetched_at >= %(fresh_since)s
  GROUP BY query
+
+-- name: sum_units_queued
+-- What the open items of runs still need, paused runs included: the pages that are left of a known total, or, before the first page
+-- is there, what the run's plan expected of an item on average.
+SELECT coalesce(sum(CASE
+           WHEN item.total IS NULL
+               THEN coalesce((run.parameters ->> 'units_expected')::numeric, 1)
+                    / (SELECT max(position) FROM harvest_items WHERE run_id = run.id)
+           ELSE greatest(0, least(ceil(item.total / %(page_size)s::numeric),
+                                  coalesce((run.parameters ->> 'max_pages')::numeric, %(most_pages)s))
+                            - (item.next_page - 1))
+       END), 0)::float8 AS units
+  FROM harvest_runs AS run
+  JOIN harvest_items AS item ON item.run_id = run.id
+ WHERE run.state IN ('running', 'paused')
+   AND item.state IN ('pending', 'running', 'partial')
 
 -- name: list_latest_failures
 SELECT run_id, position, name, reason, updated_at FROM harvest_items

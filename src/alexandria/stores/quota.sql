@@ -362,17 +362,24 @@ SELECT lane,
 -- name: list_discrepancies
 -- Accounts of the same days, kept by different statements' parts; every difference is shown.
 -- What the provider counted beyond ours has no reservation, so reservations are compared with the entries that have one.
+-- Of days that were rolled up the sums of their hours stand for both.
 WITH ledger AS (
     SELECT provider, key_hash, day,
            sum(units) AS units,
-           coalesce(sum(units) FILTER (WHERE request_id IS NOT NULL), 0) AS units_of_requests
-      FROM quota_ledger
+           coalesce(sum(units) FILTER (WHERE is_ours), 0) AS units_of_requests
+      FROM (SELECT provider, key_hash, day, units, request_id IS NOT NULL AS is_ours FROM quota_ledger
+             UNION ALL
+            SELECT provider, key_hash, day, settled + unresolved, true FROM quota_hours
+             UNION ALL
+            SELECT provider, key_hash, day, foreign_units + reconciled, false FROM quota_hours) AS entry
      GROUP BY provider, key_hash, day
 ), reservations AS (
     SELECT provider, key_hash, day, sum(units) AS units
       FROM (SELECT provider, key_hash, day, units_charged AS units FROM quota_reservations
              UNION ALL
-            SELECT provider, key_hash, carried_to, units_carried FROM quota_reservations WHERE carried_to IS NOT NULL) AS call
+            SELECT provider, key_hash, carried_to, units_carried FROM quota_reservations WHERE carried_to IS NOT NULL
+             UNION ALL
+            SELECT provider, key_hash, day, settled + unresolved FROM quota_hours) AS call
      GROUP BY provider, key_hash, day
 )
 SELECT quota_window.provider,
