@@ -1,5 +1,6 @@
 """How an account stands: what was used of the day, by whom, what is left for whom, and how it will go on."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -20,6 +21,9 @@ from alexandria.domain.reserving import is_unlimited, kept_back, limit_on, melt,
 
 PACE_SPAN = timedelta(hours=1)
 """The pace of a forecast is that of the last hour: long enough to see a schedule, short enough to follow a new run."""
+
+_MOST_DAYS = 36_525
+"""A forecast further ahead than a century says nothing."""
 
 _CLEARED_UP_BY_ASKING = frozenset({DenialReason.PACED, DenialReason.UNCONFIRMED})
 
@@ -43,16 +47,27 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """How the day goes on at the pace of its last hour, and how long the queued work takes."""
+    """How the day goes on at the pace of its last hour, and how long the queued work takes. None where there is no limit for a day."""
 
     units_per_hour: float
     exhausted_at: datetime | None
-    """When nothing is left at this pace; None when that is after the reset."""
-    units_left_at_reset: int
+    """When nothing is left at this pace, the present when nothing is; None when that is not before the reset."""
+    units_left_at_reset: int | None
     """What is not spent by then at this pace."""
     units_queued: int
+    """What open runs are expected to need."""
     days_queued: float | None
-    """Days that the queued work takes, today's rest included; None when nothing may be spent at all."""
+    """The same in whole days' units; None when nothing may be spent at all."""
+    queue_done_on: date | None
+    """The provider's day on which the queued work ends when it gets all that is left of each day; None as above."""
+
+    def as_json(self) -> dict[str, object]:
+        """For the CLI and the API."""
+        return {
+            **asdict(self),
+            "exhausted_at": self.exhausted_at and self.exhausted_at.isoformat(),
+            "queue_done_on": self.queue_done_on and self.queue_done_on.isoformat(),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,20 +189,39 @@ class Status:
         ]
 
     def forecast(self, units_in_span: int, *, units_queued: int = 0) -> Forecast:
-        """How the day goes on; `units_in_span` were charged within the last `PACE_SPAN`, or since the day began."""
+        """How the day goes on; `units_in_span` of ours were charged within the last `PACE_SPAN`, or since the day began.
+
+        Foreign use counts with its mean of the day: it is noticed long after it happened, and then all at once.
+        """
         now = self.read_at + self.state.ahead
-        span = min(PACE_SPAN, max(now - self.policy.days.begins_at(self.day), timedelta(minutes=1)))
+        elapsed = max(now - self.policy.days.begins_at(self.day), timedelta(minutes=1))
         left = max(self.resets_at - now, timedelta(0))
-        per_hour = units_in_span / (span / timedelta(hours=1))
-        until = timedelta(hours=self.remaining / per_hour) if per_hour else None
-        wanted = units_queued - self.remaining
+        hour = timedelta(hours=1)
+        per_hour = units_in_span / (min(PACE_SPAN, elapsed) / hour) + max(0, self.foreign) / (elapsed / hour)
+        # As a number of hours: at a pace of next to nothing it may be longer than any time span can be.
+        hours_until = self.remaining / per_hour if per_hour else math.inf
+        is_exhausted = not self.remaining or hours_until <= left / hour
+        is_limited = not is_unlimited(self.policy)
+        days_needed = self._days_needed(units_queued)
         return Forecast(
             units_per_hour=round(per_hour, 1),
-            exhausted_at=self.read_at + until if until is not None and until <= left else None,
-            units_left_at_reset=max(0, self.remaining - int(per_hour * (left / timedelta(hours=1)))),
+            exhausted_at=self.read_at + (timedelta(hours=hours_until) if self.remaining else timedelta(0))
+            if is_exhausted and is_limited
+            else None,
+            units_left_at_reset=max(0, self.remaining - int(per_hour * (left / hour)))
+            if is_limited
+            else None,
             units_queued=units_queued,
-            days_queued=_days(units_queued, self.remaining, wanted, self.limit),
+            days_queued=round(units_queued / self.limit, 2) if self.limit and is_limited else None,
+            queue_done_on=None if days_needed is None else self.day + timedelta(days=days_needed),
         )
+
+    def _days_needed(self, units: int) -> int | None:
+        """How many resets have to come before so many units are spent, if each day grants what this one does; None: too many."""
+        more = max(0, units - self.remaining)
+        if more > self.limit * _MOST_DAYS:
+            return None
+        return math.ceil(more / self.limit) if more else 0
 
     def as_json(self) -> dict[str, object]:
         """For the CLI and the API; the first eight names are the predecessor's (predecessor.md, 1.12)."""
@@ -232,12 +266,6 @@ class Status:
             "spent": self.provider_spent,
             "read_at": self.provider_read_at.isoformat(),
         }
-
-
-def _days(units_queued: int, remaining: int, wanted: int, limit: int) -> float | None:
-    if units_queued <= remaining:
-        return round(units_queued / limit, 2) if limit else (0.0 if not units_queued else None)
-    return round(remaining / limit + wanted / limit, 2) if limit else None
 
 
 @dataclass(frozen=True, slots=True)
