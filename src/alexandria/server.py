@@ -22,7 +22,7 @@ from granian.server.embed import Server
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from alexandria import __version__
-from alexandria.api import catalogue, harvests, health, problems, quota, security
+from alexandria.api import catalogue, harvests, health, problems, quota, security, usage
 from alexandria.api.context import Context, WorkerState
 from alexandria.api.edge import Edge
 from alexandria.app import App, mirroring, running_app, running_database
@@ -60,7 +60,7 @@ _TAGS = [
     {"name": "health", "description": "Whether the server works, and how the day's quota stands."},
     {
         "name": "quota",
-        "description": "Reserve units of the day's quota for programs outside that share the key.",
+        "description": "What was charged, by whom and when; reserve units for programs outside that share the key.",
     },
 ]
 
@@ -108,7 +108,8 @@ def make_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    for router in (health.router, quota.router, catalogue.router, harvests.router, page.router):
+    routers = (health.router, quota.router, usage.router, catalogue.router, harvests.router, page.router)
+    for router in routers:
         api.include_router(router)
     problems.install(api, clock)
     api.add_middleware(Edge, rules=rules, clock=clock)

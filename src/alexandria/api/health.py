@@ -8,7 +8,7 @@ from alexandria import __version__
 from alexandria.api import shapes
 from alexandria.api.context import TheApp, TheWorkerState
 from alexandria.api.problems import NOT_READY, Refusal
-from alexandria.app import App, isbndb_account, isbndb_policy
+from alexandria.app import App, isbndb_account, isbndb_policy, read_forecast
 from alexandria.domain.quota import Account, State
 from alexandria.domain.quota_status import Status
 from alexandria.stores.postgres import is_migrated
@@ -52,7 +52,8 @@ async def quota_status(app: TheApp) -> shapes.QuotaStatus:
     }
     if not app.config.isbndb_key:
         why_not = {**_NO_KEY, "can_make_calls": False}
-    fields: dict[str, Any] = {**status.as_json(), **why_not}
+    forecast = await read_forecast(app, status) if app.config.isbndb_key else None
+    fields: dict[str, Any] = {**status.as_json(), **why_not, "forecast": forecast}
     return shapes.QuotaStatus.model_validate(fields)
 
 

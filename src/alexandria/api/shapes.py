@@ -5,12 +5,15 @@ Every time is UTC in ISO 8601. A field that is unknown is null, never an empty t
 
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, Self
+from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from alexandria import lookup, planning
 from alexandria.domain.covers import CoverSize
 from alexandria.domain.isbn import Isbn
+from alexandria.domain.quota import Lane
+from alexandria.domain.quota_usage import By, LedgerKind
 from alexandria.stores import harvests
 
 MOST_AUTHORS = 1000
@@ -103,6 +106,25 @@ class LaneStatus(Shape):
     remaining: int
 
 
+class Forecast(Shape):
+    """How the day goes on at the pace of its last hour, and how long the work of open runs takes."""
+
+    units_per_hour: float = Field(description="Ours of the last hour, and the day's mean of foreign use.")
+    exhausted_at: datetime | None = Field(
+        description="When the safety limit is reached at this pace; null: not before the reset."
+    )
+    units_left_at_reset: int | None = Field(
+        description="Units that are not spent by then at this pace; null: there is no limit for a day."
+    )
+    units_queued: int = Field(description="What open runs are expected to need, paused ones included.")
+    days_queued: float | None = Field(
+        description="The same in whole days' units; null when nothing may be spent, or without a limit for a day."
+    )
+    queue_done_on: date | None = Field(
+        description="The provider's day on which that is done when it gets all that is left of each day; null when it never is."
+    )
+
+
 class QuotaStatus(Shape):
     """How the day's quota stands. The first eight fields are named as in the predecessor's API."""
 
@@ -139,6 +161,69 @@ class QuotaStatus(Shape):
     )
     lanes: list[LaneStatus]
     consumers: list[Usage]
+    forecast: Forecast | None = Field(description="null without a key.")
+
+
+class UsageFigures(Shape):
+    """What was charged, in units, but for `requests` (requests of the provider) and `released` (reservations given back)."""
+
+    units: int = Field(description="Everything charged: the sum of all below but `requests` and `released`.")
+    requests: int
+    settled: int = Field(description="Of calls whose cost is known.")
+    reserved: int = Field(description="Of calls in flight.")
+    unresolved: int = Field(description="Of calls whose cost nobody knows.")
+    released: int
+    foreign: int = Field(description="What the provider counted beyond ours, when that was noticed.")
+    reconciled: int = Field(description="The correction where it counted less; mostly below 0.")
+
+
+class UsageLine(UsageFigures):
+    """The figures of one hour, day, lane or consumer; what the line is not about is null.
+
+    Where lanes or consumers are told apart, the line with neither is what somebody else spent.
+    """
+
+    day: date | None = Field(description="The provider's day.")
+    hour: datetime | None = Field(description="The beginning of the hour by UTC in which it was charged.")
+    lane: Lane | None
+    consumer: str | None
+
+
+class UsageAnswer(Shape):
+    """What was charged on one or several days of a provider."""
+
+    provider: str
+    first_day: date
+    last_day: date
+    by: By
+    total: UsageFigures
+    lines: list[UsageLine] = Field(description="Nothing was charged where there is none.")
+
+
+class LedgerEntry(Shape):
+    """One change of what is charged to a day; lane, consumer and job are those of its reservation, if it has one."""
+
+    entry: int = Field(description="Its number; later ones are higher.")
+    day: date
+    recorded_at: datetime
+    kind: LedgerKind
+    units: int
+    detail: str
+    request_id: UUID | None
+    lane: Lane | None
+    consumer: str | None
+    job: str | None
+
+
+class LedgerAnswer(Shape):
+    """A part of the ledger."""
+
+    provider: str
+    entries: list[LedgerEntry]
+    next: int | None = Field(description="Send it as `after` for what follows; null: nothing does.")
+    rolled_up_to: date | None = Field(
+        description="Of days up to this one single entries are not kept any more, only their sums: see /api/quota/usage."
+    )
 
 
 # Catalogue
