@@ -84,24 +84,24 @@ async def live_through(quota: QuotaStore, clock: MovableClock, day: date = FIRST
     await spend(quota, 1, "lookup", Lane.INTERACTIVE)
 
 
-async def fill(database: Database, *, days: int, calls: int) -> None:
+async def fill(database: Database, *, days: int, calls: int, first_day: date = FIRST_DAY) -> None:
     """So many days of so many settled calls each, written down in one go, the entries in the order in which they would be."""
     async with database.connection() as connection:
-        await connection.execute(queries_of_a_history(days, calls).encode())
+        await connection.execute(queries_of_a_history(days, calls, first_day).encode())
 
 
-def queries_of_a_history(days: int, calls: int) -> str:
+def queries_of_a_history(days: int, calls: int, first_day: date) -> str:
     """The statements; what they write is what reserving and settling one unit at a time does."""
     seconds = 86_000 // calls
     return f"""
         INSERT INTO quota_accounts (provider, key_hash, day)
-        VALUES ('isbndb', '{ACCOUNT.key_hash}', date '{FIRST_DAY}' + {days - 1});
+        VALUES ('isbndb', '{ACCOUNT.key_hash}', date '{first_day}' + {days - 1});
         INSERT INTO quota_windows (provider, key_hash, day, units_charged, used)
-        SELECT 'isbndb', '{ACCOUNT.key_hash}', date '{FIRST_DAY}' + day, {calls}, '{{"bulk/author-bibliography": {calls}}}'
+        SELECT 'isbndb', '{ACCOUNT.key_hash}', date '{first_day}' + day, {calls}, '{{"bulk/author-bibliography": {calls}}}'
           FROM generate_series(0, {days - 1}) AS day;
         CREATE TEMP TABLE call AS
-        SELECT gen_random_uuid() AS request_id, date '{FIRST_DAY}' + day AS day,
-               (date '{FIRST_DAY}' + day)::timestamp AT TIME ZONE 'UTC' + call * interval '{seconds} seconds' AS at, call
+        SELECT gen_random_uuid() AS request_id, date '{first_day}' + day AS day,
+               (date '{first_day}' + day)::timestamp AT TIME ZONE 'UTC' + call * interval '{seconds} seconds' AS at, call
           FROM generate_series(0, {days - 1}) AS day, generate_series(1, {calls}) AS call;
         INSERT INTO quota_reservations (request_id, provider, key_hash, day, lane, consumer, job, units, requests, not_before,
                                         use_before, state, units_charged, reserved_at, settled_at)

@@ -1,45 +1,93 @@
-"""`alexandria quota ...`."""
+"""`alexandria quota ...`: what was spent, what is left, and whether the accounts agree."""
+
+import math
+from dataclasses import replace
+from datetime import datetime
+from typing import Annotated
 
 import typer
 
-from alexandria.app import App, isbndb_account, isbndb_policy
+from alexandria.app import App, account_of, isbndb_account, read_forecast
 from alexandria.cli import console
+from alexandria.cli.quota_tables import reconciliation_in_words, show_status, show_usage
 from alexandria.cli.running import AsJson, Exit, with_app
+from alexandria.domain.errors import ProviderError, QuotaDenied
+from alexandria.domain.quota_usage import MOST_DAYS, By, Span, total
+from alexandria.domain.reconciling import Reconciliation
+from alexandria.providers.isbndb import PROVIDER
+from alexandria.stores.quota import COUNT_LEASE, COUNT_REST
 
-quota_cli = typer.Typer(help="What was spent today, and what is left.", no_args_is_help=True)
+quota_cli = typer.Typer(
+    help="What was spent, what is left, and whether the accounts agree.", no_args_is_help=True
+)
+
+Provider = Annotated[str, typer.Option(help="Whose units: isbndb, openlibrary, google-books, wikidata.")]
 
 
 @quota_cli.command("status")
-def quota_status(as_json: AsJson = False) -> None:
-    """Show today's limits, what was used, and when the day resets.
+def quota_status(provider: Provider = PROVIDER, as_json: AsJson = False) -> None:
+    """Show the day's limits, what was used by whom, what is left for whom, and how the day goes on. Costs no unit.
 
     \b
+    alexandria quota status
     alexandria quota status --json
     """
 
     async def show(app: App) -> Exit:
-        status = await app.quota.status(isbndb_account(app.config), isbndb_policy(app.config))
+        status = await app.quota.status(*account_of(app.config, provider))
+        forecast = await read_forecast(app, status)
         if as_json:
-            console.write_json(status.as_json())
-            return Exit.DONE
-        rows: list[tuple[str, object]] = [
-            ("safe limit", status.policy.safe_limit),
-            ("hard limit", status.policy.hard_limit),
-            ("used", status.used),
-            ("of these in flight", status.reserved),
-            ("of these unresolved", status.unresolved),
-            ("remaining", status.remaining),
-            ("resets at", f"{status.resets_at:%Y-%m-%d %H:%M} UTC"),
-            ("can make calls", "yes" if status.can_make_calls else "no"),
-        ]
-        if status.stop:
-            until = (
-                f"until {status.stop.until:%Y-%m-%d %H:%M:%S} UTC"
-                if status.stop.until
-                else "until alexandria quota resume"
+            console.write_json({**status.as_json(), "forecast": forecast.as_json()})
+        else:
+            show_status(status, forecast)
+        return Exit.DONE
+
+    with_app(show)
+
+
+@quota_cli.command("usage")
+def quota_usage(
+    day: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="One day; today if left out.")
+    ] = None,
+    days: Annotated[
+        int | None, typer.Option(help="The last so many days, today included.", min=1, max=MOST_DAYS)
+    ] = None,
+    by: Annotated[
+        By | None,
+        typer.Option(
+            help="A line for each of these; the hours of one day, or the days of several, if left out."
+        ),
+    ] = None,
+    provider: Provider = PROVIDER,
+    as_json: AsJson = False,
+) -> None:
+    """Show what was charged, by hour, day, lane or consumer; hours are UTC. Costs no unit.
+
+    \b
+    alexandria quota usage --day 2026-11-23
+    alexandria quota usage --days 30 --by consumer --json
+    """
+
+    async def show(app: App) -> Exit:
+        account, policy = account_of(app.config, provider)
+        today = (await app.quota.status(account, policy)).day
+        span = Span.of(day=day.date() if day else None, days=days, today=today)
+        lines_by = by or span.usual_lines
+        lines = await app.quota_reports.list_usage(account, span, lines_by)
+        if as_json:
+            console.write_json(
+                {
+                    "provider": provider,
+                    "first_day": span.first_day,
+                    "last_day": span.last_day,
+                    "by": lines_by,
+                    "total": total(lines).figures(),
+                    "lines": [each.as_json() for each in lines],
+                }
             )
-            rows.append(("stopped", f"{status.stop.reason} {until}: {status.stop.detail}"))
-        console.write_table(f"Units of {status.day} ({status.account.provider})", ("what", "value"), rows)
+        else:
+            show_usage(provider, span, lines_by, lines)
         return Exit.DONE
 
     with_app(show)
@@ -67,8 +115,48 @@ def quota_verify(as_json: AsJson = False) -> None:
     with_app(verify)
 
 
+@quota_cli.command("reconcile")
+def quota_reconcile(as_json: AsJson = False) -> None:
+    """Ask the provider for its own count now, and bring ours to what that proves. Costs no unit.
+
+    \b
+    alexandria quota reconcile
+    """
+
+    async def reconcile(app: App) -> Exit:
+        account, policy = account_of(app.config, PROVIDER)
+        before = await app.quota.status(account, policy)
+        try:
+            reconciliation = await _recount_patiently(app)
+        except (ProviderError, QuotaDenied) as error:
+            console.say(f"alexandria: the provider's count is not known, so nothing was changed: {error}")
+            return Exit.ERROR
+        if reconciliation is None:
+            console.say("alexandria: other processes keep asking the provider; try again in a moment")
+            return Exit.ERROR
+        # Already the answer that brings the count tells of foreign use, in its headers: that belongs to what was found too.
+        reconciliation = replace(reconciliation, before=before.used)
+        foreign = (await app.quota.status(account, policy)).foreign - before.foreign
+        if as_json:
+            console.write_json({**reconciliation.as_json(), "foreign_found": foreign})
+        else:
+            console.write_lines(reconciliation_in_words(reconciliation, foreign))
+        return Exit.DONE
+
+    with_app(reconcile)
+
+
+async def _recount_patiently(app: App) -> Reconciliation | None:
+    """Ask for the count as soon as nobody else does: the coordinator lets one process ask, and no more often than once a second."""
+    for _ in range(math.ceil(COUNT_LEASE / COUNT_REST) + 1):
+        if (reconciliation := await app.gateway.recount(app.isbndb.source)) is not None:
+            return reconciliation
+        await app.clock.sleep(COUNT_REST.total_seconds())
+    return None
+
+
 @quota_cli.command("resume")
-def quota_resume() -> None:
+def quota_resume(as_json: AsJson = False) -> None:
     """Let calls go out again after the provider refused the key and the cause is mended.
 
     \b
@@ -77,7 +165,10 @@ def quota_resume() -> None:
 
     async def resume(app: App) -> Exit:
         was_stopped = await app.quota.resume(isbndb_account(app.config))
-        console.write_lines(["calls go out again" if was_stopped else "nothing was stopped"])
+        if as_json:
+            console.write_json({"was_stopped": was_stopped})
+        else:
+            console.write_lines(["calls go out again" if was_stopped else "nothing was stopped"])
         return Exit.DONE
 
     with_app(resume)
