@@ -3,14 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from alexandria import config
+from alexandria.app import running_app
 from alexandria.domain.quota import Account, Lane
 from alexandria.domain.quota_status import Discrepancy
 from alexandria.domain.quota_usage import By, Span, total
+from alexandria.jobs.worker import Worker
 from alexandria.stores import quota_reports
 from alexandria.stores.harvests import HarvestStore
 from alexandria.stores.postgres import Database
@@ -44,6 +48,12 @@ def quota(database: Database, clock: MovableClock) -> QuotaStore:
 @pytest.fixture
 def reports(database: Database, clock: MovableClock) -> QuotaReports:
     return QuotaReports(database, clock)
+
+
+@pytest.fixture
+def environment(database_url: str, tmp_path: Path) -> dict[str, str]:
+    """Settings of a worker without a key."""
+    return {"ALEXANDRIA_DATABASE_URL": database_url, "ALEXANDRIA_DATA_DIR": str(tmp_path)}
 
 
 @pytest.fixture
@@ -131,7 +141,7 @@ async def test_young_days_are_kept_one_by_one(
     assert min(await details(database)) == FIRST_DAY + 2 * DAY
 
 
-@pytest.mark.parametrize("today", ["2026-10-06", "2036-01-01"])
+@pytest.mark.parametrize("today", ["2026-10-06", "2036-01-01", "2026-10-03"])
 async def test_the_database_itself_refuses_to_roll_up_young_days_whatever_the_clock_says(
     quota: QuotaStore, database: Database, clock: MovableClock, today: str
 ) -> None:
@@ -139,7 +149,8 @@ async def test_the_database_itself_refuses_to_roll_up_young_days_whatever_the_cl
         pass_until(clock, at(FIRST_DAY + number * DAY, 12))
         await spend(quota, 1, "lookup")
     before = await whole(database)
-    for number in range(3, 6):
+    # The last three days of the account, and by a clock that is behind, the last three by that.
+    for number in range(0 if today == "2026-10-03" else 3, 6):
         call = f"SELECT roll_up_quota('isbndb', '{ACCOUNT.key_hash}', '{FIRST_DAY + number * DAY}', '{today}', 9)"
         with pytest.raises(psycopg.errors.RaiseException, match=r"append-only: .* is too young"):
             await rows(database, call)
@@ -150,11 +161,13 @@ async def test_the_ledger_is_guarded_again_once_a_roll_up_is_over(
     quota: QuotaStore, reports: QuotaReports, clock: MovableClock, database: Database
 ) -> None:
     await live_for(quota, clock, days=1)
+    await quota.expire()
     async with database.transaction() as connection:
-        await connection.execute(
+        rolled_up = await connection.execute(
             "SELECT roll_up_quota('isbndb', %s, %s, %s, 1)",
             [ACCOUNT.key_hash, FIRST_DAY, clock.now().date()],
         )
+        assert await rolled_up.fetchone() == (1,)
         for statement in ("DELETE FROM quota_ledger", "UPDATE quota_ledger SET units = 0"):
             with pytest.raises(psycopg.errors.RaiseException, match="append-only"):
                 async with connection.transaction():
@@ -171,6 +184,21 @@ async def test_a_day_with_something_open_stays_as_it_is(
     assert await details(database) == before
     await quota.expire()
     assert await reports.roll_up(ACCOUNT, FIRST_DAY)
+
+
+async def test_a_day_whose_costs_may_still_become_known_stays_as_it_is(
+    quota: QuotaStore, reports: QuotaReports, clock: MovableClock, database: Database
+) -> None:
+    await live_for(quota, clock, days=1)
+    await quota.expire()
+    # As it can be when clocks were set: the call itself is young, only its day is old.
+    for days, stays in ((1, True), (3, False)):
+        async with database.connection() as connection:
+            await connection.execute(
+                "UPDATE quota_reservations SET use_before = %s WHERE state = 'unresolved'",
+                [clock.now() - days * DAY],
+            )
+        assert (await reports.roll_up(ACCOUNT, FIRST_DAY) is None) == stays
 
 
 async def test_a_day_whose_accounts_differ_is_kept_as_evidence(
@@ -401,6 +429,19 @@ async def test_an_upkeep_whose_process_was_killed_is_taken_over(
     assert await keep_up_if_due(quota, reports, keep=KEEP) is None
     clock.advance(UPKEEP_LEASE)
     assert await keep_up_if_due(quota, reports, keep=KEEP) is not None
+
+
+async def test_a_worker_sees_to_it_between_two_looks_at_the_queue(
+    environment: dict[str, str], clock: MovableClock, database: Database
+) -> None:
+    settings = config.load(environment)
+    assert settings.database_url
+    async with running_app(settings, settings.database_url, clock=clock) as app:
+        await live_for(app.quota, clock, days=1)
+        await Worker(app)._feed_once()
+        assert await details(database) == {clock.now().date(): 2}
+        await Worker(app)._feed_once()
+        assert await app.quota.verify() == []
 
 
 async def test_a_month_of_full_days_shrinks_to_its_hours(
