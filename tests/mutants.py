@@ -8,6 +8,7 @@ place is no longer found is a list that is out of date: both end this with exit 
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ DAY = "tests/domain/test_quota_day.py"
 STORE = "tests/stores/test_quota.py"
 GATEWAY = "tests/providers/test_gateway.py"
 COUNTING = "tests/providers/test_counting.py"
+TROUBLE = "tests/end_to_end/test_database_trouble.py"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ MUTANTS = (
     Mutant(
         "no_unique_id",
         "domain/reserving.py",
-        "        or _repeat(state, request, now)\n",
+        "        or _repeat(state, request, state.steady(now))\n",
         "",
         (HISTORIES, DECISIONS),
     ),
@@ -223,18 +225,36 @@ MUTANTS = (
         "stores/quota.py",
         "        return row.server_started_at == self.server_started_at and row.revision >= self.revision\n",
         "        return True\n",
+        (TROUBLE,),
+    ),
+    Mutant(
+        "a_new_process_knows_the_count",
+        "stores/quota.py",
+        "row.reconciliations, is_known=False)\n\n    def follows",
+        "row.reconciliations, is_known=True)\n\n    def follows",
+        (COUNTING, TROUBLE),
+    ),
+    Mutant(
+        "what_is_read_to_be_changed_is_not_locked",
+        "stores/quota.sql",
+        " WHERE request_id = %(request_id)s\n   FOR NO KEY UPDATE;",
+        " WHERE request_id = %(request_id)s;",
         (STORE,),
     ),
 )
 
 
 def main(names: list[str]) -> int:
-    """Try the named mutants, or all; returns the exit code."""
+    """Try the named mutants, or all; returns the exit code. First of all the tests must pass as things are."""
     unknown = set(names) - {mutant.name for mutant in MUTANTS}
     if unknown:
         print("there is no mutant", *sorted(unknown))
         return 2
     chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
+    for tests in sorted({tests for mutant in chosen for tests in mutant.tests}):
+        if reason := failure_of(tests, ROOT / "src"):
+            print(f"{tests} fails without any mutant: {reason}")
+            return 1
     alive = [mutant.name for mutant in chosen if not is_caught(mutant)]
     print(
         f"{len(chosen) - len(alive)} of {len(chosen)} mutants were caught"
@@ -257,28 +277,34 @@ def is_caught(mutant: Mutant) -> bool:
         place.write_text(text.replace(mutant.old, mutant.new), "utf-8")
         began_at = time.monotonic()
         for tests in mutant.tests:
-            if fails(tests, source):
-                print(
-                    f"{mutant.name:40} caught by {tests} in {time.monotonic() - began_at:.0f} s", flush=True
-                )
+            if reason := failure_of(tests, source):
+                seconds = time.monotonic() - began_at
+                print(f"{mutant.name:40} caught by {tests} in {seconds:.0f} s: {reason}", flush=True)
                 return True
         print(f"{mutant.name:40} ALIVE: {' and '.join(mutant.tests)} did not notice", flush=True)
         return False
 
 
-def fails(tests: str, source: Path) -> bool:
-    """Whether a test file fails with another source in front of the installed one. A run that never ends has noticed, too."""
+def failure_of(tests: str, source: Path) -> str | None:
+    """Why a test file fails with this source in front of the installed one; None when it passes.
+
+    A run that never ends has noticed, too. One that can't begin has not: that ends the program.
+    """
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", tests]
-    environment = {**os.environ, "PYTHONPATH": str(source), "HYPOTHESIS_DATABASE_FILE": ""}
+    environment = {**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, timeout=300, check=False
         )
     except subprocess.TimeoutExpired:
-        return True
+        return "it did not end"
+    said = done.stdout.decode()
     if done.returncode not in {0, 1}:
-        sys.exit(f"the tests could not be run:\n{done.stdout.decode()}{done.stderr.decode()}")
-    return done.returncode == 1
+        sys.exit(f"the tests could not be run:\n{said}{done.stderr.decode()}")
+    reasons = re.findall(
+        r"^(?:E|    \|) +(.*(?:Error|assert|Failed|Denied|Exhausted|Unavailable).*)$", said, re.MULTILINE
+    )
+    return (reasons or ["see the test"])[0][:100] if done.returncode else None
 
 
 if __name__ == "__main__":
