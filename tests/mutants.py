@@ -222,14 +222,14 @@ MUTANTS = (
     ),
     Mutant(
         "a_restored_database_is_believed",
-        "stores/quota.py",
+        "stores/quota_books.py",
         "        return row.server_started_at == self.server_started_at and row.revision >= self.revision\n",
         "        return True\n",
         (TROUBLE,),
     ),
     Mutant(
         "a_new_process_knows_the_count",
-        "stores/quota.py",
+        "stores/quota_books.py",
         "row.reconciliations, is_known=False)\n\n    def follows",
         "row.reconciliations, is_known=True)\n\n    def follows",
         (COUNTING, TROUBLE),

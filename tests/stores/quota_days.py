@@ -40,7 +40,7 @@ async def reserve(
     quota: QuotaStore, units: int, consumer: str, lane: Lane = Lane.BULK, *, job: str | None = None
 ) -> Reservation:
     # One slot after the other: bulk does not wait for one.
-    cast("MovableClock", quota._clock).advance(timedelta(seconds=1))
+    cast("MovableClock", quota._books._clock).advance(timedelta(seconds=1))
     return await quota.reserve(ACCOUNT, FAST, Request(uuid4(), lane, consumer, units, job=job))
 
 

@@ -7,7 +7,7 @@ import pytest
 from psycopg import sql
 
 from alexandria.domain.errors import ConfigurationError, StoreUnavailable
-from alexandria.stores import catalogue, covers, harvests, jobs, locks, quota, quota_reports
+from alexandria.stores import catalogue, covers, harvests, jobs, locks, quota_books, quota_reports
 from alexandria.stores.postgres import (
     Connection,
     Database,
@@ -25,7 +25,7 @@ STORES = {
     "harvests": harvests.queries,
     "jobs": jobs.queries,
     "locks": locks.queries,
-    "quota": quota.queries,
+    "quota": quota_books.queries,
     "quota_reports": quota_reports.queries,
 }
 EVERY_QUERY = [(store, name) for store, queries in STORES.items() for name in queries.names()]

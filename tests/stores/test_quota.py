@@ -29,7 +29,8 @@ from alexandria.domain.errors import InvalidInput, QuotaDenied, QuotaExhausted, 
 from alexandria.domain.pacing import spacing_of
 from alexandria.domain.quota import ARRIVAL_SPAN, Account, DenialReason, Lane, Policy, Request, Reservation
 from alexandria.stores.postgres import Database
-from alexandria.stores.quota import COUNT_LEASE, COUNT_REST, QuotaStore, queries
+from alexandria.stores.quota import COUNT_LEASE, COUNT_REST, QuotaStore
+from alexandria.stores.quota_books import queries
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 11, 24, tzinfo=UTC)

@@ -94,7 +94,7 @@ async def test_lanes_and_consumers_are_told_apart_and_what_others_spent_has_neit
     await spend(quota, 3, "lookup", Lane.INTERACTIVE)
     await spend(quota, 4, "covers")
     await spend(quota, 5, "lookup")
-    async with quota._database.connection() as connection:
+    async with quota._books._database.connection() as connection:
         await connection.execute(
             b"UPDATE quota_windows SET units_charged = units_charged + 8;"
             b"INSERT INTO quota_ledger (provider, key_hash, day, kind, units, recorded_at)"
