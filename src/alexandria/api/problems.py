@@ -192,7 +192,7 @@ def refusal_of(error: AlexandriaError, now: datetime) -> Refusal:
             )
         case StoreUnavailable():
             detail = "the database or the object store does not answer; nothing was changed"
-            return Refusal(STORE_UNAVAILABLE, detail, retry_at=now + STORE_RETRY)
+            return Refusal(STORE_UNAVAILABLE, detail, DenialReason.UNAVAILABLE.value, now + STORE_RETRY)
         case ConfigurationError():
             return Refusal(NOT_CONFIGURED, str(error))
         case _:
