@@ -88,7 +88,7 @@ async def lock(database_url: str) -> AsyncIterator[Lock]:
 
 async def spend(quota: QuotaStore, units: int = 1) -> None:
     """Use some of the day's units, as a call would."""
-    request = Request(uuid4(), Lane.BULK, "tests", units)
+    request = Request(uuid4(), Lane.INTERACTIVE, "tests", units)
     reservation = await quota.reserve(ACCOUNT, POLICY, request)
     await quota.settle(reservation, units_spent=units, outcome="delivered")
 
