@@ -15,6 +15,7 @@ from alexandria.domain.quota import (
     Change,
     Denied,
     Entry,
+    Kind,
     Policy,
     Record,
     Request,
@@ -51,6 +52,8 @@ class QuotaInMemory:
     records: dict[UUID, Record] = field(default_factory=dict)
     settled_at: dict[UUID, datetime] = field(default_factory=dict)
     ledger: list[Entry] = field(default_factory=list)
+    entered_at: list[datetime] = field(default_factory=list)
+    """When each entry of the ledger was made, steady time."""
     reconciliations: int = 0
     known_since: int = 0
     """How many reconciliations there had been when the process began."""
@@ -122,6 +125,13 @@ class QuotaInMemory:
         ]
         decided.sort(key=lambda each: (each.reservation.use_before, each.request.request_id))
         uncertain = sum(units_on(each, reading.day) for each in ours if self._is_uncertain(each, reading))
+        uncertain += sum(
+            entry.units
+            for entry, entered_at in zip(self.ledger, self.entered_at, strict=True)
+            if entry.kind is Kind.FOREIGN
+            and entry.day == reading.day
+            and entered_at >= reading.asked_at - COUNT_LAG
+        )
         self._write(reconcile(state, reading, decided, uncertain), now)
         self.reconciliations += 1
         return True
@@ -177,6 +187,7 @@ class QuotaInMemory:
             window = self.windows.get(entry.day, Window(entry.day))
             self.windows[entry.day] = charge(window, entry)
             self.ledger.append(entry)
+            self.entered_at.append(change.state.steady(now))
         if change.state.window is not None:
             day, total = change.state.window.day, change.state.window.total
             self.windows[day] = replace(self.windows.get(day, Window(day)), total=total)

@@ -107,7 +107,7 @@ async def recount_if_due(app: App) -> Reconciliation | None:
         return None
     try:
         return await app.gateway.recount(app.isbndb.source, only_if_due=True)
-    except (ProviderError, QuotaDenied) as error:
+    except (ProviderError, QuotaDenied, ConfigurationError) as error:
         log.warning("quota.count_unknown", provider=PROVIDER, reason=str(error))
         return None
 

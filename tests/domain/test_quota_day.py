@@ -118,6 +118,7 @@ class Day:
         if self.quota.records[request.request_id].state is ReservationState.SETTLED:
             del self.quota.records[request.request_id]
         self.quota.ledger.clear()
+        self.quota.entered_at.clear()
 
     def keep_calling(self, lane: Lane, consumer: str) -> None:
         """A worker that has always something to ask."""

@@ -91,6 +91,7 @@ class Histories(RuleBasedStateMachine):
         self.on_their_way: list[Call] = []
         self.sent: list[tuple[datetime, int]] = []
         self.ended: list[UUID] = []
+        self.late_readings: list[tuple[Reading, datetime]] = []
         if is_counted:
             self.ask_for_the_count(0)
 
@@ -188,8 +189,31 @@ class Histories(RuleBasedStateMachine):
     def reconcile(self, delay: int) -> None:
         self.ask_for_the_count(delay)
 
+    @rule()
+    def ask_for_the_count_and_wait(self) -> None:
+        """The answer to the free call is on its way while other things happen."""
+        reading = self.ask()
+        if isinstance(reading, Reading):
+            self.late_readings.append((reading, self.provider.now))
+
+    @precondition(lambda self: self.late_readings)
+    @rule()
+    def reconcile_late(self) -> None:
+        reading, asked_at = self.late_readings.pop(0)
+        if self.provider.now - asked_at <= LONGEST_CALL:
+            self.quota.reconcile(reading, self.now, self.monotonic)
+
     def ask_for_the_count(self, delay: int) -> Denied | None:
         """The free call, its answer, and the comparison a little later."""
+        reading = self.ask()
+        if isinstance(reading, Denied):
+            return reading
+        self.pass_time(delay * SECOND)
+        self.quota.reconcile(reading, self.now, self.monotonic)
+        return None
+
+    def ask(self) -> Reading | Denied:
+        """The free call and its answer."""
         asked_at = self.quota.claim_count(self.now, self.monotonic)
         request = Request(uuid4(), Lane.INTERACTIVE, RECONCILER, 0)
         answer = self.quota.reserve(request, self.now, self.monotonic)
@@ -202,9 +226,7 @@ class Histories(RuleBasedStateMachine):
         day = self.provider.now.date()
         reading = Reading(day, TOTAL, self.provider.spent[day], asked_at)
         self.quota.settle(request.request_id, Settlement(0, "200"), evidence, self.now, self.monotonic)
-        self.pass_time(delay * SECOND)
-        self.quota.reconcile(reading, self.now, self.monotonic)
-        return None
+        return reading
 
     # What happens on the way
 

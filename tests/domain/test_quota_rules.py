@@ -37,6 +37,7 @@ from alexandria.domain.settling import (
     Settlement,
     day_to_open,
     landed_on,
+    may_cross,
     observe,
     open_day,
     release,
@@ -231,6 +232,21 @@ def test_an_answer_that_came_late_does_not_make_the_clock_look_set() -> None:
     )
 
 
+def test_nothing_is_given_back_behind_which_somebody_took_a_slot() -> None:
+    wikidata = POLICIES["wikidata"]
+    first = reserve(
+        State(ACCOUNT, Window(TODAY)), a_request(0, Lane.INTERACTIVE, "authors", requests=60), wikidata, NOON
+    )
+    assert isinstance(first, Granted)
+    assert first.change is not None
+    second = reserve(first.change.state, a_request(0, Lane.INTERACTIVE, "authors"), wikidata, NOON)
+    assert isinstance(second, Granted)
+    assert second.change is not None
+    took_two = Settlement(0, "200", requests_spent=2)
+    settled = settle(second.change.state, first.change.records[0], took_two, Evidence(), wikidata, NOON)
+    assert settled.state.next_slot_at == second.change.state.next_slot_at
+
+
 def test_what_a_window_did_not_count_of_a_reservation_is_free_again() -> None:
     wikidata = POLICIES["wikidata"]
     state = State(ACCOUNT, Window(TODAY))
@@ -250,8 +266,10 @@ def test_what_a_window_did_not_count_of_a_reservation_is_free_again() -> None:
 
 
 def failing(times: int, now: datetime = NOON) -> Failures:
+    """Each failure as soon as somebody may ask again."""
     failures = Failures()
     for _ in range(times):
+        now = breaker.pause_ends_at(failures, now) or now
         failures = breaker.after(failures, is_failure=True, now=now)
     return failures
 
@@ -259,9 +277,21 @@ def failing(times: int, now: datetime = NOON) -> Failures:
 def test_five_failures_in_a_row_open_the_breaker_for_a_while_and_each_more_for_longer() -> None:
     assert breaker.refuse(failing(4), NOON) is None
     for times, seconds in ((5, 5), (6, 10), (7, 20), (20, 300)):
-        denial = breaker.refuse(failing(times), NOON + SECOND)
+        failures = failing(times)
+        assert failures.last_at is not None
+        denial = breaker.refuse(failures, failures.last_at + SECOND)
         assert denial is not None
-        assert (denial.reason, denial.retry_at) == (DenialReason.BREAKER, NOON + seconds * SECOND)
+        assert (denial.reason, denial.retry_at) == (
+            DenialReason.BREAKER,
+            failures.last_at + seconds * SECOND,
+        )
+
+
+def test_calls_that_were_out_when_the_breaker_opened_do_not_make_the_pause_longer() -> None:
+    failures = failing(5)
+    for _ in range(12):
+        failures = breaker.after(failures, is_failure=True, now=NOON + SECOND)
+    assert failures == failing(5)
 
 
 def test_after_the_pause_one_call_at_a_time_tries_again_and_one_answer_closes_it() -> None:
@@ -363,6 +393,15 @@ def test_what_was_released_or_settled_is_not_carried() -> None:
     assert open_day(a_state(), Window(TOMORROW), records).records == ()
 
 
+def test_a_call_whose_day_is_known_is_not_carried_though_its_cost_is_not() -> None:
+    record = a_record(at=MIDNIGHT - 10 * 60 * SECOND)
+    answered = Evidence(MIDNIGHT - 9 * 60 * SECOND, is_failure=True)
+    missed = settle(a_state(), record, Settlement(5, "absent", is_certain=False), answered, POLICY, MIDNIGHT)
+    assert missed.records[0].state is ReservationState.UNRESOLVED
+    assert not may_cross(missed.records[0], MIDNIGHT)
+    assert may_cross(record, MIDNIGHT)
+
+
 def test_an_answer_of_the_second_before_midnight_proves_the_first_day() -> None:
     record = a_record(at=MIDNIGHT - 20 * SECOND)
     evidence = Evidence(MIDNIGHT - SECOND, elapsed=15 * SECOND)
@@ -461,6 +500,13 @@ def test_a_plan_that_grants_less_lowers_the_limit_by_the_same_share() -> None:
     assert Status(POLICY, NOON, state).limit == 4_333
     assert granted(state, a_request(333, Lane.INTERACTIVE)).units == 333
     assert denied(state, a_request(334, Lane.INTERACTIVE)).reason is DenialReason.EXHAUSTED
+
+
+def test_a_plan_that_grants_less_has_smaller_floors() -> None:
+    """2,600 of 3,000: the floors are a fifth of that, not all of it."""
+    state = reconcile(a_state(), a_reading(0, total=3_000), (), 0).state
+    assert granted(state, a_request(2_080)).units == 2_080
+    assert denied(state, a_request(2_081)).reason is DenialReason.SHARE
 
 
 def test_a_key_with_a_smaller_allowance_of_its_own_is_what_counts() -> None:

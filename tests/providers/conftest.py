@@ -90,7 +90,13 @@ class RecordingQuota:
         self.released.append(reason)
 
     async def stop(
-        self, account: Account, *, until: datetime | None, reason: DenialReason, detail: str
+        self,
+        account: Account,
+        *,
+        until: datetime | None,
+        reason: DenialReason,
+        detail: str,
+        as_of: datetime | None = None,
     ) -> None:
         self.stops.append((reason, until, detail))
 

@@ -546,7 +546,7 @@ def http_date(moment: datetime) -> str:
         (
             datetime(2026, 11, 23, 23, 59, 50, tzinfo=UTC),
             datetime(2026, 11, 24, 0, 0, 10, tzinfo=UTC),
-            "next",
+            "ahead",
         ),
         # Far off: broken, and not believed.
         (datetime(2026, 11, 24, 12, tzinfo=UTC), datetime(2020, 1, 1, tzinfo=UTC), "next"),
@@ -561,12 +561,24 @@ async def test_the_provider_s_clock_decides_which_day_is_spent(
     server.replies = [spent]
     with pytest.raises(QuotaExhausted) as denial:
         await gateway.send(call_to(server), source=SOURCE)
-    expected = (
-        datetime(2026, 11, 25, tzinfo=UTC)
-        if until == "next"
-        else datetime(2026, 11, 24, 0, 1, 10, tzinfo=UTC)
-    )
+    expected = {
+        "next": datetime(2026, 11, 25, tzinfo=UTC),
+        # Their midnight, by our clock, which is twenty seconds behind theirs.
+        "ahead": datetime(2026, 11, 24, 23, 59, 40, tzinfo=UTC),
+        "00:01:10": datetime(2026, 11, 24, 0, 1, 10, tzinfo=UTC),
+    }[until]
     assert denial.value.retry_at == expected
+
+
+async def test_a_spent_day_ends_at_the_midnight_of_the_provider_s_zone(
+    gateway: Gateway, server: ScriptedServer, clock: SetClock
+) -> None:
+    clock.set(datetime(2026, 11, 24, 1, tzinfo=UTC))
+    server.replies = [reply(Meaning.EXHAUSTED)]
+    source = replace(SOURCE, policy=Policy(reset_zone="America/Los_Angeles"))
+    with pytest.raises(QuotaExhausted) as denial:
+        await gateway.send(call_to(server), source=source)
+    assert denial.value.retry_at == datetime(2026, 11, 24, 8, tzinfo=UTC)
 
 
 async def test_a_refused_key_stops_everybody_until_a_person_resumes(

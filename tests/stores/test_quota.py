@@ -27,7 +27,18 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from alexandria.clock import Clock
 from alexandria.domain.errors import InvalidInput, QuotaDenied, QuotaExhausted, StoreUnavailable
 from alexandria.domain.pacing import spacing_of
-from alexandria.domain.quota import ARRIVAL_SPAN, Account, DenialReason, Lane, Policy, Request, Reservation
+from alexandria.domain.quota import (
+    ARRIVAL_SPAN,
+    RECONCILER,
+    Account,
+    DenialReason,
+    Lane,
+    Policy,
+    Request,
+    Reservation,
+)
+from alexandria.domain.reconciling import Reading
+from alexandria.domain.settling import Evidence
 from alexandria.stores.postgres import Database
 from alexandria.stores.quota import COUNT_LEASE, COUNT_REST, QuotaStore
 from alexandria.stores.quota_books import queries
@@ -402,6 +413,111 @@ async def test_slots_taken_by_a_wrong_clock_are_given_back_on_resume(
     assert (await quota.reserve(ACCOUNT, POLICY, a_request())).not_before == NOON + timedelta(minutes=2)
 
 
+async def test_a_stop_lasts_as_long_as_it_says_wherever_the_caller_s_clock_stands(
+    quota: QuotaStore, clock: MovableClock
+) -> None:
+    for theirs in (NOON - timedelta(minutes=12), NOON + timedelta(minutes=12)):
+        await quota.stop(
+            ACCOUNT, until=theirs + 60 * SECOND, as_of=theirs, reason=DenialReason.BREAKER, detail="429"
+        )
+        denied = await refusal(quota.reserve(ACCOUNT, POLICY, a_request()))
+        assert denied.retry_at == NOON + 60 * SECOND
+
+
+async def test_a_latch_that_a_free_call_meets_again_is_tried_hourly_and_not_every_second(
+    quota: QuotaStore, clock: MovableClock
+) -> None:
+    tries = 0
+    await quota.stop(ACCOUNT, until=None, reason=DenialReason.SUSPENDED, detail="401")
+    for _ in range(2 * 3600):
+        clock.advance(SECOND)
+        if await quota.claim_count(ACCOUNT, only_if_due=True) is not None:
+            tries += 1
+            await quota.stop(ACCOUNT, until=None, reason=DenialReason.SUSPENDED, detail="401")
+            await quota.yield_count(ACCOUNT)
+    assert tries == 2
+
+
+# The provider's count
+
+
+COUNTED = replace(FAST, has_counter=True)
+
+
+async def know_the_count(quota: QuotaStore, clock: MovableClock, spent: int = 0) -> Reading:
+    """The free call that opens the day, and its count, not compared yet."""
+    asked_at = await quota.claim_count(ACCOUNT)
+    assert asked_at is not None
+    free = await quota.reserve(ACCOUNT, COUNTED, a_request(0, consumer=RECONCILER))
+    answer = Evidence(clock.now(), total=15_000, left=15_000 - spent)
+    await quota.settle(free, units_spent=0, outcome="200", evidence=answer, policy=COUNTED)
+    return Reading(NOON.date(), 15_000, spent, asked_at)
+
+
+async def test_a_count_that_is_compared_late_takes_back_nothing_that_was_learnt_meanwhile(
+    quota: QuotaStore, database: Database, clock: MovableClock
+) -> None:
+    await quota.reconcile(ACCOUNT, COUNTED, await know_the_count(quota, clock))
+    clock.advance(timedelta(minutes=10))
+    late = await know_the_count(quota, clock)
+    ours = await quota.reserve(ACCOUNT, COUNTED, a_request())
+    # Meanwhile somebody else has spent nearly everything, and our call's answer says so.
+    told = Evidence(clock.now(), total=15_000, left=2_000)
+    await quota.settle(ours, units_spent=1, outcome="200", evidence=told, policy=COUNTED)
+    assert await charged(database) == {NOON.date(): 13_000}
+    await quota.reconcile(ACCOUNT, COUNTED, late)
+    assert await charged(database) == {NOON.date(): 13_000}
+    # A count that was asked afterwards is believed.
+    clock.advance(timedelta(minutes=10))
+    await quota.reconcile(ACCOUNT, COUNTED, await know_the_count(quota, clock, spent=12_000))
+    assert await charged(database) == {NOON.date(): 12_000}
+    assert await quota.verify() == []
+
+
+async def test_thousands_of_lost_calls_come_back_with_one_count(
+    quota: QuotaStore, database: Database, clock: MovableClock
+) -> None:
+    await quota.reconcile(ACCOUNT, COUNTED, await know_the_count(quota, clock))
+    first = await quota.reserve(ACCOUNT, COUNTED, a_request())
+    await quota.settle(first, units_spent=1, outcome="no answer", is_certain=False, policy=COUNTED)
+    async with database.connection() as connection:
+        # The same as that call, many times over: making them one by one takes longer than what is tried here.
+        await connection.execute(
+            b"INSERT INTO quota_reservations (request_id, provider, key_hash, day, lane, consumer, units, requests, not_before,"
+            b" use_before, state, units_charged, reserved_at)"
+            b" SELECT gen_random_uuid(), provider, key_hash, day, lane, consumer, units, requests, not_before, use_before, state,"
+            b" units_charged, reserved_at FROM quota_reservations, generate_series(1, 6000) WHERE units = 1;"
+        )
+        await connection.execute(
+            b"INSERT INTO quota_ledger (provider, key_hash, day, request_id, kind, units, recorded_at)"
+            b" SELECT provider, key_hash, day, request_id, 'reserve', units, reserved_at FROM quota_reservations WHERE units = 1"
+            b" ON CONFLICT DO NOTHING;"
+        )
+        await connection.execute(
+            b"UPDATE quota_windows SET units_charged = 6001, used = jsonb_set(used, '{interactive/lookup}', '6001')"
+        )
+    assert await quota.verify() == []
+    clock.advance(timedelta(minutes=10))
+    await quota.reconcile(ACCOUNT, COUNTED, await know_the_count(quota, clock, spent=1))
+    assert await charged(database) == {NOON.date(): 1}
+    assert await quota.verify() == []
+
+
+async def test_a_free_call_before_the_day_is_open_forgets_nothing_that_is_in_flight(
+    quota: QuotaStore, clock: MovableClock
+) -> None:
+    """After a resume the day is opened anew; what was out before is still out."""
+    await quota.reconcile(ACCOUNT, COUNTED, await know_the_count(quota, clock))
+    await quota.reserve(ACCOUNT, COUNTED, a_request(6_000))
+    await quota.stop(ACCOUNT, until=None, reason=DenialReason.SUSPENDED, detail="401")
+    await quota.resume(ACCOUNT)
+    clock.advance(2 * SECOND)
+    await quota.reconcile(ACCOUNT, COUNTED, await know_the_count(quota, clock))
+    # 6,000 are out and may hide as many of somebody else's: two thousand more don't fit for certain.
+    denied = await refusal(quota.reserve(ACCOUNT, COUNTED, a_request(2_000)))
+    assert (denied.reason, "6,000 are on their way" in denied.detail) == ("paced", True)
+
+
 # A denial changes nothing
 
 
@@ -594,6 +710,7 @@ async def test_a_long_history_is_not_read_from_end_to_end(database: Database) ->
         "arrival_span": ARRIVAL_SPAN,
         "count_lag": SECOND,
         "asked_at": NOON,
+        "asked_at_by_clock": NOON,
         "arrives_after": NOON,
         "steady": NOON,
         "since": NOON,

@@ -53,4 +53,8 @@ def after(failures: Failures, *, is_failure: bool, now: datetime) -> Failures:
     """What is known after an answer: one usable one is enough to close the breaker."""
     if not is_failure:
         return Failures()
+    ends_at = pause_ends_at(failures, now)
+    if ends_at is not None and now < ends_at:
+        # It was on its way before the pause, and says nothing that is not known.
+        return failures
     return replace(failures, count=failures.count + 1, last_at=now)

@@ -203,6 +203,8 @@ class Record:
     carried_to: date | None = None
     """The next day, when the call may have been counted there: then it is charged on both until that is known."""
     units_carried: int = 0
+    is_day_known: bool = False
+    """Whether its answer told on which day it was counted, be it not at what cost."""
 
 
 @dataclass(frozen=True, slots=True)

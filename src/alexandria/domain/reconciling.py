@@ -115,22 +115,21 @@ def _decide(
 ) -> tuple[list[Record], list[Entry]]:
     """Which unresolved reservations the count shows not to have been spent, and which to have been; the others wait for another."""
     excess = window.units_charged - reading.spent - units_uncertain
-    stranded = []
+    stranded = set()
     for record in reversed(unresolved):
         # The last ones first: what was sent before a count stood still was more likely counted.
         if 0 < units_on(record, window.day) <= excess:
             excess -= units_on(record, window.day)
-            stranded.append(record)
+            stranded.add(record.request.request_id)
     # While something is uncertain, a count below ours may yet rise to it, or not: then the rest stays open.
     is_clear = units_uncertain == 0 or window.units_charged <= reading.spent
-    decided = [each for each in unresolved if is_clear or each in stranded]
-    return (
-        [_resolved(each, window.day, each in stranded) for each in decided],
-        [
-            _entry(each, window.day, -units_on(each, window.day) if each in stranded else 0)
-            for each in decided
-        ],
-    )
+    records, entries = [], []
+    for record in unresolved:
+        is_stranded = record.request.request_id in stranded
+        if is_clear or is_stranded:
+            records.append(_resolved(record, window.day, is_stranded))
+            entries.append(_entry(record, window.day, -units_on(record, window.day) if is_stranded else 0))
+    return records, entries
 
 
 def units_on(record: Record, day: date) -> int:

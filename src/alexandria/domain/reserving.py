@@ -204,6 +204,8 @@ def melt(day: date, policy: Policy, provider_now: datetime) -> float:
 
 def kept_back(window: Window, policy: Policy, lane: Lane, standing: float) -> int:
     """Units that `lane` must leave for the lanes above it; `standing` is the part of the floors that still stands."""
+    # A plan that grants less has smaller floors.
+    standing *= limit_on(window, policy) / policy.safe_limit if policy.safe_limit else 0
     floors = ((each, policy.floors.get(each, 0)) for each in lane.above)
     return sum(max(0, int(floor * standing) - window.used_in(each)) for each, floor in floors)
 

@@ -79,7 +79,9 @@ def settle(
     state = replace(state, next_slot_at=_give_slots_back(state, record, settlement, policy))
     after = _charged(record, landed, spent)
     after = replace(
-        after, state=ReservationState.SETTLED if settlement.is_certain else ReservationState.UNRESOLVED
+        after,
+        state=ReservationState.SETTLED if settlement.is_certain else ReservationState.UNRESOLVED,
+        is_day_known=landed is not None,
     )
     return _change(state, record, after, kind, settlement.outcome)
 
@@ -88,8 +90,12 @@ def _give_slots_back(state: State, record: Record, settlement: Settlement, polic
     """The first free slot, as if only what was counted had been reserved."""
     if state.next_slot_at is None or settlement.requests_spent is None:
         return state.next_slot_at
+    spacing = spacing_of(slower(policy.rate, state.rate), policy.fence_span)
+    if state.next_slot_at != record.reservation.not_before + record.request.requests * spacing:
+        # Somebody has taken a slot behind this one: what is given back now would put others too close to that.
+        return state.next_slot_at
     unused = max(0, record.request.requests - settlement.requests_spent)
-    return state.next_slot_at - unused * spacing_of(slower(policy.rate, state.rate), policy.fence_span)
+    return state.next_slot_at - unused * spacing
 
 
 def _charged(record: Record, landed: date | None, spent: int) -> Record:
@@ -187,7 +193,11 @@ def open_day(state: State, window: Window, in_flight: tuple[Record, ...]) -> Cha
 def may_cross(record: Record, steady: datetime) -> bool:
     """Whether a call's count may belong to the day that begins now, at that steady time."""
     open_states = {ReservationState.RESERVED, ReservationState.UNRESOLVED}
-    return record.state in open_states and steady <= record.reservation.use_before + CARRY_SPAN
+    return (
+        not record.is_day_known
+        and record.state in open_states
+        and steady <= record.reservation.use_before + CARRY_SPAN
+    )
 
 
 def day_to_open(state: State, evidence: Evidence, policy: Policy, now: datetime) -> date | None:

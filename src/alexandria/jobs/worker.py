@@ -78,7 +78,7 @@ class Worker:
                     managers.append(
                         (await self._manager(stack, HARVEST_ITEM, self._harvest_item), ITEMS_AT_ONCE)
                     )
-                feeder = tasks.create_task(self._feed())
+                keeping = [tasks.create_task(self._feed()), tasks.create_task(self._keep_counting())]
                 running = [tasks.create_task(self._take_jobs(manager, most)) for manager, most in managers]
                 await self._stop.wait()
                 for manager, _ in managers:
@@ -87,7 +87,8 @@ class Worker:
                 for task in list(self._working):
                     task.cancel()
                 await asyncio.wait(running)
-                feeder.cancel()
+                for task in keeping:
+                    task.cancel()
         except ExceptionGroup as group:
             # Whichever part noticed first: the others were cancelled on its account.
             raise group.exceptions[0] from group
@@ -176,8 +177,16 @@ class Worker:
         async with self.app.database.transaction() as connection:
             await feed_covers(connection, now=self.app.clock.now())
         await self.app.quota.expire()
-        await recount_if_due(self.app)
         await keep_up_if_due(self.app.quota, self.app.quota_reports, keep=self.app.config.quota_detail)
+
+    async def _keep_counting(self) -> None:
+        """Compare our count with the provider's whenever that is due. A provider that is slow to answer holds up nothing else."""
+        while True:
+            try:
+                await recount_if_due(self.app)
+            except StoreUnavailable as error:
+                log.warning("quota.count_unknown", reason=str(error))
+            await asyncio.sleep(TICK.total_seconds())
 
     async def _feed_run(self, run_id: str) -> None:
         async with self.app.database.transaction() as connection:

@@ -40,9 +40,15 @@ class Quota(Protocol):
         ...
 
     async def stop(
-        self, account: Account, *, until: datetime | None, reason: DenialReason, detail: str
+        self,
+        account: Account,
+        *,
+        until: datetime | None,
+        reason: DenialReason,
+        detail: str,
+        as_of: datetime | None = None,
     ) -> None:
-        """Nobody sends for this account before `until`; None: before a person resumes it."""
+        """Nobody sends for this account before `until`, counted from `as_of` by the caller's clock; None: before a person resumes."""
         ...
 
     async def claim_count(self, account: Account, *, only_if_due: bool = False) -> datetime | None:

@@ -156,9 +156,11 @@ class Gateway:
                 evidence=Evidence(),
             )
             raise
-        outcome = self._limits.weigh(source.account, outcome, began)
+        outcome = self._limits.weigh(source, outcome, began)
         evidence = evidence_of(outcome, elapsed=timedelta(seconds=self._clock.monotonic() - began))
-        await self._conclude(permit.reservation, source.policy, outcome, evidence)
+        # As one piece: whoever is stopped meanwhile leaves neither a stop nor a settlement undone.
+        concluding = self._conclude(permit.reservation, source.policy, outcome, evidence)
+        await asyncio.shield(self._permits.keep(concluding))
         log.info(
             "provider.called",
             provider=source.account.provider,
@@ -225,10 +227,13 @@ class Gateway:
             return None
         try:
             reading = await source.count(asked_at)
-            return await self._quota.reconcile(source.account, source.policy, reading)
+            compared = await self._quota.reconcile(source.account, source.policy, reading)
         except AlexandriaError:
             await self._permits.yield_count(source.account)
             raise
+        if not compared.is_in_time:
+            await self._permits.yield_count(source.account)
+        return compared
 
     async def _recount_surely(self, source: Source) -> None:
         """The same for a call that waits for it. Should nobody answer, the call is denied as it would have been.

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from datetime import timedelta
 from enum import StrEnum
 
 import msgspec
@@ -12,6 +13,8 @@ from alexandria.providers.calls import Answer, Call, Meaning, Verdict
 from alexandria.providers.ratelimit import Window, read_policies, read_retry_after, read_windows
 
 _MOST_ERROR_BYTES = 64 * 1024
+_MOST_SPACING = timedelta(minutes=1)
+"""A pace slower than that is no plan's (contracts/isbndb.md, section 5): one odd header must not stop everybody."""
 _MOST_DETAIL_CHARACTERS = 300
 
 
@@ -42,6 +45,8 @@ def read_answer(call: Call, answer: Answer) -> Verdict:
     windows = read_windows(answer.lines("ratelimit"))
     grants = read_policies(answer.lines("ratelimit-policy"))
     rate = grants.get("rate")
+    if rate and rate.span / rate.allowance > _MOST_SPACING:
+        rate = None
     return replace(
         _read_status(call, answer, windows),
         remaining_today=windows["daily"].left if "daily" in windows else None,

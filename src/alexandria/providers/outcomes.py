@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, timedelta
 
 from alexandria.clock import Clock
 from alexandria.domain.errors import (
@@ -13,9 +13,9 @@ from alexandria.domain.errors import (
     QuotaExhausted,
     RecordNotFound,
 )
-from alexandria.domain.quota import Account, DenialReason
+from alexandria.domain.quota import Account, DenialReason, Policy
 from alexandria.domain.settling import CLOCK_TOLERANCE, Evidence
-from alexandria.providers.calls import Answer, Meaning, Verdict
+from alexandria.providers.calls import Answer, Meaning, Source, Verdict
 
 MOST_ATTEMPTS = 3
 LONGEST_RETRY_WAIT = timedelta(seconds=90)
@@ -73,9 +73,9 @@ class Limits:
         self._clock = clock
         self._unclear_until: dict[Account, float] = {}
 
-    def weigh(self, account: Account, outcome: Outcome, sent_at: float) -> Outcome:
+    def weigh(self, source: Source, outcome: Outcome, sent_at: float) -> Outcome:
         """The outcome with its limit made definite; `sent_at` is the monotonic time at which the attempt began."""
-        verdict = outcome.verdict
+        verdict, account = outcome.verdict, source.account
         if verdict.meaning is Meaning.DELIVERED:
             self._unclear_until.pop(account, None)
         if verdict.meaning is Meaning.LIMITED:
@@ -83,7 +83,9 @@ class Limits:
         if verdict.meaning is Meaning.PAUSED:
             return replace(outcome, verdict=verdict, until=self._clock.now() + _pause(verdict))
         if verdict.meaning is Meaning.EXHAUSTED:
-            return replace(outcome, verdict=verdict, until=_reset(outcome.answer, self._clock.now()))
+            return replace(
+                outcome, verdict=verdict, until=_reset(outcome.answer, self._clock.now(), source.policy)
+            )
         return outcome
 
     def _read_unclear(self, account: Account, verdict: Verdict, sent_at: float) -> Meaning:
@@ -100,13 +102,12 @@ def _pause(verdict: Verdict) -> timedelta:
     return min(RATE_PAUSE if verdict.wait is None else verdict.wait, LONGEST_PAUSE) + PAUSE_MARGIN
 
 
-def _reset(answer: Answer | None, now: datetime) -> datetime:
-    """The end of the provider's day: its clock decides, unless it is far off (design.md, section 5, Midnight)."""
+def _reset(answer: Answer | None, now: datetime, policy: Policy) -> datetime:
+    """The end of the provider's day, by our clock: the provider's decides, unless it is far off (design.md, section 5, Midnight)."""
     theirs = answer.provider_time if answer else None
     today = theirs if theirs and abs(theirs - now) <= CLOCK_TOLERANCE else now
-    midnight = datetime.combine(today.date() + timedelta(days=1), time(), UTC)
-    # When our clock is ahead, that midnight may lie behind us already: theirs is still to come.
-    return max(midnight, now + RATE_PAUSE)
+    left = policy.days.ends_at(policy.days.of(today)) - today
+    return now + max(left, RATE_PAUSE)
 
 
 def wait_before_retry(

@@ -173,7 +173,10 @@ class Permits:
         self, account: Account, *, until: datetime | None, reason: DenialReason, detail: str
     ) -> None:
         """Nobody sends for this account before `until`."""
-        await self._surely(self._quota.stop(account, until=until, reason=reason, detail=detail), account)
+        stopping = self._quota.stop(
+            account, until=until, reason=reason, detail=detail, as_of=self._clock.now()
+        )
+        await self._surely(stopping, account)
 
     async def yield_count(self, account: Account) -> None:
         """The provider's count could not be had: somebody else may ask for it."""

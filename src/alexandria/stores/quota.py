@@ -64,6 +64,8 @@ COUNT_LEASE = timedelta(seconds=5)
 """How long one process may take to ask for it before another may: short, since everybody may be waiting for one that was killed."""
 COUNT_REST = timedelta(seconds=1)
 """The provider's count is asked no more often than that, whoever wants to know."""
+COUNT_AGAIN_AFTER = timedelta(minutes=1)
+"""How long after a count could not be had it is asked again, unless a call waits for it."""
 LATCH_PROBE_AFTER = timedelta(seconds=5)
 """How long after a key was refused a free call tries it, once: a day used up was told that way (contracts/isbndb.md, section 8)."""
 LATCH_PROBE_EVERY = timedelta(hours=1)
@@ -217,13 +219,24 @@ class QuotaStore:
                 await self._books.save_account(connection, state, observed, now)
 
     async def stop(
-        self, account: Account, *, until: datetime | None, reason: DenialReason, detail: str
+        self,
+        account: Account,
+        *,
+        until: datetime | None,
+        reason: DenialReason,
+        detail: str,
+        as_of: datetime | None = None,
     ) -> None:
-        """Deny every reservation until `until`, or until a person or a free probe resumes; never shortens a longer stop."""
+        """Deny every reservation until `until`, or until a person or a free probe resumes; never shortens a longer stop.
+
+        `as_of` is what the caller's clock says now: from there `until` is counted, since that clock need not be the store's.
+        """
         if reason not in STOP_REASONS:
             raise InvalidInput("reason", reason, "must be one of " + ", ".join(sorted(STOP_REASONS)))
         async with self._books.deciding() as connection:
             _, now = await self._books.read_unlocked(connection, account)
+            if until is not None and as_of is not None:
+                until = now + (until - as_of)
             parameters = {
                 **account_row(account),
                 "until": until,
@@ -270,6 +283,7 @@ class QuotaStore:
                 "used_before": state.steady(now) - ARRIVAL_SPAN,
                 "most": MOST_AT_ONCE,
             }
+            await connection.execute(queries.adopt_expired, parameters)
             records = await self._books.records(connection, queries.list_expired, parameters)
             for record in records:
                 state = await self._books.write(connection, expire(state, record, now), now)
@@ -294,7 +308,12 @@ class QuotaStore:
 
     async def yield_count(self, account: Account) -> None:
         """Let somebody else ask for the provider's count, soon: the caller did not get it."""
-        parameters = {**account_row(account), "now": self._books.set_now(), "rest": COUNT_REST}
+        parameters = {
+            **account_row(account),
+            "now": self._books.set_now(),
+            "rest": COUNT_REST,
+            "again_after": COUNT_AGAIN_AFTER,
+        }
         async with self._books.answering() as connection:
             await connection.execute(queries.yield_count, parameters)
 
@@ -308,7 +327,7 @@ class QuotaStore:
             before = state.window.units_charged if state.window else 0
             if state.day != reading.day:
                 return Reconciliation(reading, before, before, is_in_time=False)
-            decided, uncertain = await self._decided_by(connection, account, reading)
+            decided, uncertain = await self._decided_by(connection, state, reading)
             change = reconcile(state, reading, decided, uncertain)
             after = await self._books.write(connection, change, now)
             await self._record_reconciliation(connection, after, reading, policy, now)
@@ -320,13 +339,14 @@ class QuotaStore:
         return Reconciliation(reading, before, charged)
 
     async def _decided_by(
-        self, connection: Connection, account: Account, reading: Reading
+        self, connection: Connection, state: State, reading: Reading
     ) -> tuple[Sequence[Record], int]:
         """The unresolved reservations that a count decides, and the units of ours that it may not hold yet."""
         parameters = {
-            **account_row(account),
+            **account_row(state.account),
             "day": reading.day,
             "asked_at": reading.asked_at,
+            "asked_at_by_clock": reading.asked_at + state.clock_shift,
             "arrival_span": ARRIVAL_SPAN,
             "count_lag": COUNT_LAG,
             # Whatever is older belongs to days that are over.
@@ -436,6 +456,7 @@ def _reservation_row(request: Request, granted: Granted, change: Change, now: da
         "next_slot_at": change.state.next_slot_at,
         "clock_shift_seconds": change.state.clock_shift.total_seconds(),
         "probed_at": change.state.failures.probed_at,
-        "in_flight_at_most": change.state.units_in_flight,
+        # Without an open day nothing is known of what is in flight.
+        "in_flight_at_most": change.state.units_in_flight if change.state.window else None,
         "now": now,
     }

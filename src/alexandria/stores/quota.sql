@@ -94,14 +94,14 @@ SELECT coalesce(sum(units) FILTER (WHERE use_before >= %(arrives_after)s), 0)::i
 
 -- name: find_reservation
 SELECT request_id, provider, key_hash, day, lane, consumer, job, units, requests, not_before, use_before, state,
-       units_charged, carried_to, units_carried, settled_at
+       units_charged, carried_to, units_carried, is_day_known, settled_at
   FROM quota_reservations
  WHERE request_id = %(request_id)s;
 
 -- name: lock_reservation
 -- Locked, like all that is read to be changed: `settle_in_passing` may be at it, and whoever waits sees what came of it.
 SELECT request_id, provider, key_hash, day, lane, consumer, job, units, requests, not_before, use_before, state,
-       units_charged, carried_to, units_carried, settled_at
+       units_charged, carried_to, units_carried, is_day_known, settled_at
   FROM quota_reservations
  WHERE request_id = %(request_id)s
    FOR NO KEY UPDATE;
@@ -195,38 +195,43 @@ UPDATE quota_windows
    SET provider_total = %(provider_total)s, provider_spent = %(provider_spent)s, provider_read_at = %(now)s
  WHERE provider = %(provider)s AND key_hash = %(key_hash)s AND day = %(day)s;
 
--- name: save_record
--- When it was settled is steady time, as its other times are.
-UPDATE quota_reservations
-   SET state = %(state)s,
-       units_charged = %(units_charged)s,
-       carried_to = %(carried_to)s,
-       units_carried = %(units_carried)s,
-       settled_at = CASE WHEN %(state)s = 'settled' THEN %(steady)s::timestamptz END
- WHERE request_id = %(request_id)s;
+-- name: save_records
+-- One statement for any number: a count may decide thousands. When they were settled is steady time, as their other times are.
+UPDATE quota_reservations AS reservation
+   SET state = changed.state,
+       units_charged = changed.units_charged,
+       carried_to = changed.carried_to,
+       units_carried = changed.units_carried,
+       is_day_known = changed.is_day_known,
+       settled_at = CASE WHEN changed.state = 'settled' THEN %(steady)s::timestamptz END
+  FROM unnest(%(request_id)s::uuid[], %(state)s::text[], %(units_charged)s::int[], %(carried_to)s::date[],
+              %(units_carried)s::int[], %(is_day_known)s::boolean[])
+       AS changed (request_id, state, units_charged, carried_to, units_carried, is_day_known)
+ WHERE reservation.request_id = changed.request_id;
 
--- name: record_entry
--- The day's count follows its ledger.
-WITH charge AS (
-    UPDATE quota_windows
-       SET units_charged = units_charged + %(units)s,
-           in_flight_at_most = CASE WHEN %(kind)s = 'carry' THEN NULL ELSE in_flight_at_most END,
-           used = CASE
-                      WHEN %(spender)s::text IS NULL THEN used
-                      ELSE used || jsonb_build_object(
-                          %(spender)s::text, coalesce((used ->> %(spender)s)::int, 0) + %(units)s::int
-                      )
-                  END
-     WHERE provider = %(provider)s AND key_hash = %(key_hash)s AND day = %(day)s
-       AND %(units)s::int <> 0
-)
+-- name: record_entries
 INSERT INTO quota_ledger (provider, key_hash, day, request_id, kind, units, detail, recorded_at)
-VALUES (%(provider)s, %(key_hash)s, %(day)s, %(request_id)s, %(kind)s, %(units)s, %(detail)s, %(now)s);
+SELECT %(provider)s, %(key_hash)s, day, request_id, kind, units, detail, %(now)s
+  FROM unnest(%(day)s::date[], %(request_id)s::uuid[], %(kind)s::text[], %(units)s::int[], %(detail)s::text[])
+       AS entry (day, request_id, kind, units, detail);
+
+-- name: charge_window
+-- The day's count follows its ledger: the sum of what was just entered for one spender. What came from another day may be in flight.
+UPDATE quota_windows
+   SET units_charged = units_charged + %(units)s,
+       in_flight_at_most = CASE WHEN %(may_be_in_flight)s::boolean THEN NULL ELSE in_flight_at_most END,
+       used = CASE
+                  WHEN %(spender)s::text IS NULL THEN used
+                  ELSE used || jsonb_build_object(
+                      %(spender)s::text, coalesce((used ->> %(spender)s)::int, 0) + %(units)s::int
+                  )
+              END
+ WHERE provider = %(provider)s AND key_hash = %(key_hash)s AND day = %(day)s;
 
 -- name: list_open
 -- What is reserved or unresolved, the oldest first: what a new day, an expiry or the provider's count may decide.
 SELECT request_id, provider, key_hash, day, lane, consumer, job, units, requests, not_before, use_before, state,
-       units_charged, carried_to, units_carried, settled_at
+       units_charged, carried_to, units_carried, is_day_known, settled_at
   FROM quota_reservations
  WHERE provider = %(provider)s AND key_hash = %(key_hash)s
    AND state IN ('reserved', 'unresolved', 'expired')
@@ -235,13 +240,19 @@ SELECT request_id, provider, key_hash, day, lane, consumer, job, units, requests
  LIMIT %(most)s
    FOR NO KEY UPDATE;
 
+-- name: adopt_expired
+-- What the version before gave up is unresolved, by its present name.
+UPDATE quota_reservations
+   SET state = 'unresolved'
+ WHERE provider = %(provider)s AND key_hash = %(key_hash)s AND state = 'expired';
+
 -- name: list_expired
 -- What nobody settled in time, the oldest first.
 SELECT request_id, provider, key_hash, day, lane, consumer, job, units, requests, not_before, use_before, state,
-       units_charged, carried_to, units_carried, settled_at
+       units_charged, carried_to, units_carried, is_day_known, settled_at
   FROM quota_reservations
  WHERE provider = %(provider)s AND key_hash = %(key_hash)s
-   AND state IN ('reserved', 'expired')
+   AND state = 'reserved'
    AND use_before < %(used_before)s
  ORDER BY use_before, request_id
  LIMIT %(most)s
@@ -256,8 +267,13 @@ SELECT DISTINCT account.provider, account.key_hash
                                 - make_interval(secs => account.clock_shift_seconds);
 
 -- name: sum_uncertain
--- What reservations are charged on a day that a count asked at `asked_at` may not hold yet.
-SELECT coalesce(sum(CASE WHEN day = %(day)s THEN units_charged ELSE units_carried END), 0)::int AS units
+-- What is charged to a day that a count asked at `asked_at` may not hold yet: calls of ours, and what others had spent when a later
+-- answer told of it.
+SELECT (SELECT coalesce(sum(units), 0)
+          FROM quota_ledger
+         WHERE provider = %(provider)s AND key_hash = %(key_hash)s AND day = %(day)s AND kind = 'foreign'
+           AND recorded_at >= %(asked_at_by_clock)s::timestamptz - %(count_lag)s::interval)::int
+       + coalesce(sum(CASE WHEN day = %(day)s THEN units_charged ELSE units_carried END), 0)::int AS units
   FROM quota_reservations
  WHERE provider = %(provider)s AND key_hash = %(key_hash)s
    AND (day = %(day)s OR carried_to = %(day)s)
@@ -283,6 +299,9 @@ UPDATE quota_accounts
 UPDATE quota_accounts
    SET count_asked_until = least(
            count_asked_until, coalesce(%(now)s::timestamptz, clock_timestamp()) + %(rest)s::interval
+       ),
+       count_due_at = greatest(
+           count_due_at, coalesce(%(now)s::timestamptz, clock_timestamp()) + %(again_after)s::interval
        )
  WHERE provider = %(provider)s AND key_hash = %(key_hash)s;
 
@@ -312,11 +331,13 @@ VALUES (%(provider)s, %(key_hash)s, coalesce(%(until)s::timestamptz, 'infinity')
                   stop_detail = excluded.stop_detail,
                   stopped_at = excluded.stopped_at,
                   count_due_at = CASE
+                      WHEN account.stopped_until = 'infinity' THEN %(now)s::timestamptz + %(probe_every)s::interval
                       WHEN account.count_due_at IS NULL THEN NULL
                       WHEN isfinite(excluded.stopped_until) THEN least(account.count_due_at, excluded.count_due_at)
                       ELSE greatest(excluded.count_due_at, account.latch_opened_at + %(probe_every)s::interval)
                   END
-            WHERE account.stopped_until IS NULL OR account.stopped_until < excluded.stopped_until;
+            WHERE account.stopped_until IS NULL OR account.stopped_until < excluded.stopped_until
+               OR (account.stopped_until = 'infinity' AND excluded.stopped_until = 'infinity');
 
 -- name: resume_account
 -- Also takes back slots and a day that a wrong clock put ahead, else nobody could send before that time.

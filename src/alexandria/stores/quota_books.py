@@ -30,8 +30,9 @@ from alexandria.stores.quota_rows import (
     StateRow,
     WindowRow,
     account_row,
-    entry_row,
-    record_row,
+    charges_of,
+    entry_columns,
+    record_columns,
     state_row,
     surely_utc,
 )
@@ -113,7 +114,7 @@ class Books:
             **account_row(state.account),
             "day": day,
             "since": state.steady(now) - CARRY_SPAN,
-            "most": MOST_AT_ONCE,
+            "most": 10 * MOST_AT_ONCE,
         }
         records = await self.records(connection, queries.list_open, parameters)
         crossing = tuple(each for each in records if may_cross(each, state.steady(now)))
@@ -214,14 +215,16 @@ class Books:
         return [row.record() for row in await cursor.fetchall()]
 
     async def write(self, connection: Connection, change: Change, now: datetime) -> State:
-        """Write reservations and entries down; the account's own columns are `_save_account`'s."""
-        for record in change.records:
-            if record.carried_to:
-                window = {**account_row(change.state.account), "day": record.carried_to}
-                await connection.execute(queries.open_window, window)
-            await connection.execute(queries.save_record, record_row(record, change.state.steady(now)))
-        for entry in change.entries:
-            await connection.execute(queries.record_entry, entry_row(change.state.account, entry, now))
+        """Write reservations and entries down; the account's own columns are `save_account`'s."""
+        account, steady = change.state.account, change.state.steady(now)
+        for day in {record.carried_to for record in change.records} - {None}:
+            await connection.execute(queries.open_window, {**account_row(account), "day": day})
+        if change.records:
+            await connection.execute(queries.save_records, record_columns(change.records, steady))
+        if change.entries:
+            await connection.execute(queries.record_entries, entry_columns(account, change.entries, now))
+        for charges in charges_of(account, change.entries):
+            await connection.execute(queries.charge_window, charges)
         return change.state
 
     def monotonic(self) -> float:

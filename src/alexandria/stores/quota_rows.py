@@ -1,6 +1,6 @@
 """Rows of the quota's tables, to and from the domain's values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -11,6 +11,7 @@ from alexandria.domain.quota import (
     DenialReason,
     Entry,
     Failures,
+    Kind,
     Lane,
     Rate,
     Record,
@@ -135,6 +136,7 @@ class ReservationRow:
     units_charged: int
     carried_to: date | None
     units_carried: int
+    is_day_known: bool
     settled_at: datetime | None
 
     def record(self) -> Record:
@@ -157,33 +159,54 @@ class ReservationRow:
             self.units_charged,
             self.carried_to,
             self.units_carried,
+            self.is_day_known,
         )
 
 
-def record_row(record: Record, steady: datetime) -> dict[str, Any]:
-    """The parameters of `save_record`."""
+def record_columns(records: Sequence[Record], steady: datetime) -> dict[str, Any]:
+    """The parameters of `save_records`: a list for each column."""
     return {
-        "request_id": record.request.request_id,
-        "state": record.state.value,
-        "units_charged": record.units_charged,
-        "carried_to": record.carried_to,
-        "units_carried": record.units_carried,
+        "request_id": [each.request.request_id for each in records],
+        "state": [each.state.value for each in records],
+        "units_charged": [each.units_charged for each in records],
+        "carried_to": [each.carried_to for each in records],
+        "units_carried": [each.units_carried for each in records],
+        "is_day_known": [each.is_day_known for each in records],
         "steady": steady,
     }
 
 
-def entry_row(account: Account, entry: Entry, now: datetime) -> dict[str, Any]:
-    """The parameters of `record_entry`."""
+def entry_columns(account: Account, entries: Sequence[Entry], now: datetime) -> dict[str, Any]:
+    """The parameters of `record_entries`: a list for each column."""
     return {
         **account_row(account),
-        "day": entry.day,
-        "request_id": entry.request_id,
-        "kind": entry.kind.value,
-        "units": entry.units,
-        "spender": spender_of(entry.spender),
-        "detail": entry.detail,
+        "day": [each.day for each in entries],
+        "request_id": [each.request_id for each in entries],
+        "kind": [each.kind.value for each in entries],
+        "units": [each.units for each in entries],
+        "detail": [each.detail for each in entries],
         "now": now,
     }
+
+
+def charges_of(account: Account, entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """The parameters of `charge_window`, once for each day and spender: a count may decide thousands of reservations."""
+    sums: dict[tuple[date, str | None, bool], int] = {}
+    for entry in entries:
+        may_be_in_flight = entry.kind in {Kind.CARRY, Kind.UNRESOLVE}
+        place = entry.day, spender_of(entry.spender), may_be_in_flight
+        sums[place] = sums.get(place, 0) + entry.units
+    return [
+        {
+            **account_row(account),
+            "day": day,
+            "spender": spender,
+            "may_be_in_flight": may_be_in_flight,
+            "units": units,
+        }
+        for (day, spender, may_be_in_flight), units in sums.items()
+        if units
+    ]
 
 
 def state_row(state: State, *, is_count_due: bool, now: datetime) -> dict[str, Any]:

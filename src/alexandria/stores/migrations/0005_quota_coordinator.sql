@@ -41,6 +41,7 @@ ALTER TABLE quota_reservations
     ADD COLUMN settled_at    timestamptz,
     ADD COLUMN carried_to    date,
     ADD COLUMN units_carried int NOT NULL DEFAULT 0 CHECK (units_carried >= 0),
+    ADD COLUMN is_day_known  boolean NOT NULL DEFAULT false,
     DROP CONSTRAINT it_is_used_on_its_day,
     DROP CONSTRAINT its_charge_follows_its_state,
     ADD CONSTRAINT it_is_used_in_its_time CHECK (not_before <= use_before),
