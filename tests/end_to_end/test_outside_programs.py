@@ -1,6 +1,7 @@
 """Programs outside and Alexandria share one key: the examples of docs/outside-programs.md, and a day that nobody overspends."""
 
 import asyncio
+import math
 import os
 import re
 import shutil
@@ -130,7 +131,7 @@ async def test_a_block_that_breaks_off_leaves_its_units_charged(site: Site) -> N
 
     def break_off() -> None:
         with quota.call(units=3) as call:
-            assert call.is_in_time()
+            assert time.monotonic() < call.lapses_at
             raise RuntimeError("the connection was lost")
 
     def forget() -> None:
@@ -167,10 +168,27 @@ async def test_what_is_too_late_for_its_fence_is_given_back_and_reserved_again(s
     machine = BusyMachine()
     quota = QuotaClient(site.address, SHOP, clock=machine)
     reservation = await asyncio.to_thread(quota.reserve, 2)
-    assert reservation.is_in_time()
+    assert machine.monotonic() < reservation.lapses_at
     assert len(machine.slept) == 2
     status = await site.status()
     assert (status.used, status.reserved) == (2, 2)
+
+
+async def test_what_is_always_too_late_is_given_back_and_given_up(site: Site) -> None:
+    quota = QuotaClient(site.address, SHOP, clock=BusyMachine())
+    with pytest.raises(TimeoutError, match="overloaded"):
+        await asyncio.to_thread(quota.reserve, 2, most_wait_seconds=30)
+    assert (await site.status()).used == 0
+
+
+async def test_who_does_not_want_to_wait_is_told_at_once(site: Site) -> None:
+    quota = QuotaClient(site.address, SHOP, clock=BusyMachine(0))
+    all_there_is = await asyncio.to_thread(quota.reserve, LIMIT, most_wait_seconds=0)
+    await asyncio.to_thread(all_there_is.settle)
+    with pytest.raises(QuotaRefused, match="429") as refused:
+        await asyncio.to_thread(quota.reserve, most_wait_seconds=0)
+    assert refused.value.problem["reason"] == "exhausted"
+    assert 0 < refused.value.retry_after_seconds < math.inf
 
 
 async def test_an_answer_that_is_lost_on_its_way_is_charged_once(site: Site) -> None:
@@ -203,7 +221,7 @@ async def test_a_server_that_is_away_means_that_nothing_is_sent(site: Site) -> N
         await asyncio.to_thread(quota.reserve)
     with pytest.raises(QuotaRefused) as refused:
         await asyncio.to_thread(QuotaClient(site.address, "not-a-token-of-theirs").reserve)
-    assert (refused.value.status, refused.value.retry_after_seconds) == (401, None)
+    assert (refused.value.status, refused.value.retry_after_seconds) == (401, math.inf)
 
 
 # One day for all
