@@ -160,7 +160,8 @@ class QuotaInMemory:
             if record.state in OPEN and day in _days(record):
                 units = units_on(record, day)
                 unresolved += units
-                in_flight += units if now - shift <= record.reservation.use_before + ARRIVAL_SPAN else 0
+                may_arrive = now - shift <= record.reservation.use_before + ARRIVAL_SPAN
+                in_flight += units if may_arrive and not record.is_day_known else 0
         return replace(
             self.state,
             window=self.windows.get(day) if day else None,

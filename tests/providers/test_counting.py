@@ -179,6 +179,19 @@ async def test_what_is_charged_for_answers_that_cost_nothing_comes_back_with_the
         assert await one.quota.verify() == []
 
 
+async def test_a_miss_among_the_day_s_last_units_holds_nobody_up(world: World, database: Database) -> None:
+    """Its answer came, so it is not on its way any more; only its cost is not known."""
+    async with rig(world, database) as one:
+        for _ in range(POLICY.safe_limit - 2):
+            await one.call()
+        with pytest.raises(RecordNotFound):
+            await one.provider.book(Isbn("9780306406157"), **WHO)
+        began_at = one.clock.now()
+        await one.call()
+        assert one.clock.now() - began_at < 5 * SECOND
+        assert one.sandbox.spent() == POLICY.safe_limit
+
+
 @pytest.mark.parametrize("fault", [FaultKind.DROP_BEFORE, FaultKind.DROP_AFTER])
 async def test_after_lost_answers_the_day_still_ends_at_exactly_the_limit(
     fault: FaultKind, world: World, database: Database

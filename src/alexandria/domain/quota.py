@@ -288,8 +288,8 @@ class State:
     is_known: bool = True
     """Whether the count was compared with the provider's since this process began and since the database was last restarted."""
     units_in_flight: int = 0
-    """The part of `window` whose calls may still reach the provider: reserved, or without an answer for a short while. No less; a
-    bound grants nothing that the exact figure would not."""
+    """The part of `window` whose calls may still reach the provider: reserved, or lost a short while ago. No less; a bound grants
+    nothing that the exact figure would not."""
     units_unresolved: int = 0
     """The part of `window` that the provider's count may still give back, calls in flight included; no less."""
 

@@ -351,7 +351,8 @@ class QuotaStore:
             "count_lag": COUNT_LAG,
             # Whatever is older belongs to days that are over.
             "since": reading.asked_at - timedelta(days=2),
-            "most": 10 * MOST_AT_ONCE,
+            # All of a day: what is left out here would be given back as if nobody had reserved it, and again when it is decided.
+            "most": 100 * MOST_AT_ONCE,
         }
         records = await self._books.records(connection, queries.list_open, parameters)
         row = await (await connection.execute(queries.sum_uncertain, parameters)).fetchone()

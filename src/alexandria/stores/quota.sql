@@ -83,10 +83,11 @@ SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now,
         AND quota_window.day = account.day;
 
 -- name: sum_open
--- What of a day's count may still arrive, and what the provider's count may still give back; exact, where a state knows bounds.
-SELECT coalesce(sum(units) FILTER (WHERE use_before >= %(arrives_after)s), 0)::int AS units_in_flight,
+-- What of a day's count may still arrive, and what the provider's count may still give back; exact, where a state knows bounds. What
+-- was answered has arrived, be it not known at what cost.
+SELECT coalesce(sum(units) FILTER (WHERE use_before >= %(arrives_after)s AND NOT is_day_known), 0)::int AS units_in_flight,
        coalesce(sum(units), 0)::int AS units_unresolved
-  FROM (SELECT use_before, CASE WHEN day = %(day)s THEN units_charged ELSE units_carried END AS units
+  FROM (SELECT use_before, is_day_known, CASE WHEN day = %(day)s THEN units_charged ELSE units_carried END AS units
           FROM quota_reservations
          WHERE provider = %(provider)s AND key_hash = %(key_hash)s
            AND state IN ('reserved', 'unresolved', 'expired')
