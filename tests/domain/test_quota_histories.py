@@ -359,7 +359,7 @@ class Histories(RuleBasedStateMachine):
 
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, report_multiple_bugs=False
+    max_examples=250, stateful_step_count=40, deadline=None, report_multiple_bugs=False
 )
 
 
