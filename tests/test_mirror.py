@@ -119,7 +119,7 @@ async def test_a_slot_that_was_taken_for_nothing_is_no_news(
     mirror = make_mirror()
     await mirror.look(lock)
     clock.advance(timedelta(seconds=5))
-    reservation = await quota.reserve(ACCOUNT, POLICY, Request(uuid4(), Lane.BULK, "tests", 1))
+    reservation = await quota.reserve(ACCOUNT, POLICY, Request(uuid4(), Lane.INTERACTIVE, "tests", 1))
     await quota.release(reservation, reason="tests")
     before = cloudflare.received[0][1]["next_slot_at"]
     assert (await quota.status(ACCOUNT, POLICY)).as_json()["next_slot_at"] != before
