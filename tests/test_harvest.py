@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg.errors import RaiseException
 
-from alexandria import config, harvest, planning
+from alexandria import config, harvest, harvest_pages, planning
 from alexandria.app import App, isbndb_account, isbndb_policy, running_app
 from alexandria.clock import Clock
 from alexandria.domain.catalogue import RecordKind, SourceRecord
@@ -20,7 +20,7 @@ from alexandria.domain.errors import InvalidInput
 from alexandria.domain.names import name_key
 from alexandria.domain.quota import Lane
 from alexandria.enrich import absorb
-from alexandria.harvest import Harvester, Next
+from alexandria.harvest import Next
 from alexandria.load import load_into_catalogue
 from alexandria.providers.isbndb import BookPage
 from alexandria.sandbox.faults import FaultKind
@@ -81,13 +81,15 @@ async def app_on(environment: Mapping[str, str], *, clock: Clock | None = None) 
 async def start(app: App, *, tier: str = "top-100", max_pages: int = 100, refresh: bool = False) -> str:
     since = app.clock.now() - (timedelta(0) if refresh else app.config.freshness)
     async with app.database.transaction() as connection:
-        plan = await planning.plan_tier(connection, tier, max_pages=max_pages, fresh_since=since)
+        plan = await planning.plan_tier(
+            connection, tier, max_pages=max_pages, fresh_since=since, now=app.clock.now(), whole=refresh
+        )
         return await harvest.start_run(connection, plan, lane=Lane.BULK, now=app.clock.now(), parameters={})
 
 
 async def take_all(app: App, run_id: str) -> list[Next]:
     """Take every open item of a run once, in this process, one after the other."""
-    harvester = Harvester(app.database, app.isbndb, app.clock)
+    harvester = app.harvester
     return [(await harvester.take(run_id, item.position)).next for item in await items_of(app, run_id)]
 
 
@@ -187,9 +189,7 @@ async def test_stopping_between_any_two_pages_fetches_no_page_twice(
                 break
             # Another process each time, which stops as soon as it has one more page.
             turns = iter([False])
-            await Harvester(app.database, app.isbndb, app.clock).take(
-                run_id, open_items[0].position, stopping=partial(next, turns, True)
-            )
+            await app.harvester.take(run_id, open_items[0].position, stopping=partial(next, turns, True))
         assert (await progress_of(app, run_id))[0] == RunState.DONE
         assert max(pages_asked(sandbox).values()) == 1
         assert any("page=3" in query for _, query in pages_asked(sandbox)), (
@@ -210,14 +210,14 @@ async def test_a_page_that_was_paid_for_survives_the_loss_of_everything_after_it
                 "CREATE TRIGGER fail BEFORE INSERT ON contributions EXECUTE FUNCTION fail()"
             )
             with pytest.raises(RaiseException):
-                await Harvester(app.database, app.isbndb, app.clock).take(run_id, 1)
+                await app.harvester.take(run_id, 1)
             await connection.execute("DROP TRIGGER fail ON contributions")
         spent = sandbox.spent("sandbox-key")
         assert spent == 1
         assert "disk on fire" in str((await items_of(app, run_id))[0].reason)
         async with app.database.transaction() as connection:
             await harvest.resume_run(connection, run_id, now=app.clock.now(), retry_failed=True)
-        await Harvester(app.database, app.isbndb, app.clock).take(run_id, 1)
+        await app.harvester.take(run_id, 1)
         assert sandbox.spent("sandbox-key") == spent
         item = (await items_of(app, run_id))[0]
         assert item.editions_found > 0
@@ -328,6 +328,7 @@ async def test_an_author_whom_the_provider_does_not_know_is_empty_and_no_error(
                 ["Zqwv Nobodyson"],
                 max_pages=3,
                 fresh_since=app.clock.now() - app.config.freshness,
+                now=app.clock.now(),
             )
             run_id = await harvest.start_run(
                 connection, plan, lane=Lane.BULK, now=app.clock.now(), parameters={}
@@ -342,7 +343,9 @@ async def test_a_dry_run_tells_the_plan_and_writes_nothing(
     async with app_on(environment_for(sandbox)) as app:
         before = await contents(app)
         async with app.database.connection() as connection:
-            plan = await planning.plan_tier(connection, "top-100", max_pages=2, fresh_since=app.clock.now())
+            plan = await planning.plan_tier(
+                connection, "top-100", max_pages=2, fresh_since=app.clock.now(), now=app.clock.now()
+            )
         assert len(plan.lines) == 12
         assert plan.units_expected >= len(plan.lines)
         assert await contents(app) == before
@@ -358,7 +361,9 @@ async def test_a_name_that_is_none_is_refused(
 ) -> None:
     async with app_on(environment_for(sandbox)) as app, app.database.connection() as connection:
         with pytest.raises(InvalidInput, match=told):
-            await planning.plan_authors(connection, names, max_pages=1, fresh_since=app.clock.now())
+            await planning.plan_authors(
+                connection, names, max_pages=1, fresh_since=app.clock.now(), now=app.clock.now()
+            )
 
 
 @pytest.mark.parametrize(
@@ -413,7 +418,9 @@ async def test_spellings_that_the_provider_answers_alike_are_paid_once(
         for name in ("Zqwv Nobodyson", "zqwv  nobodyson"):
             async with app.database.transaction() as connection:
                 since = app.clock.now() - app.config.freshness
-                plan = await planning.plan_authors(connection, [name], max_pages=1, fresh_since=since)
+                plan = await planning.plan_authors(
+                    connection, [name], max_pages=1, fresh_since=since, now=app.clock.now()
+                )
                 run_id = await harvest.start_run(
                     connection, plan, lane=Lane.BULK, now=app.clock.now(), parameters={}
                 )
@@ -433,7 +440,7 @@ async def test_a_page_that_came_forgives_the_failures_before_it(
         # Each turn fails after the gateway's three attempts: two turns at page 1, then one at page 2.
         sandbox.faults.add(FaultKind.DROP_AFTER, endpoint="author", count=6)
         sandbox.faults.add(FaultKind.DROP_AFTER, endpoint="author", count=3, skip=7)
-        harvester = Harvester(app.database, app.isbndb, app.clock)
+        harvester = app.harvester
         outcomes = []
         for _ in range(4):
             outcomes.append((await harvester.take(run_id, 1)).next)
@@ -463,4 +470,4 @@ def test_whether_another_page_is_asked_for_follows_what_came_and_not_only_what_w
 ) -> None:
     record = SourceRecord("isbndb", RecordKind.EDITION, "9780140328721", b"{}", SetClock().now())
     answer = BookPage((record,) * shown, total=total, page=page, page_size=100, dropped=(), units=1)
-    assert harvest.goes_on(answer) is expected
+    assert harvest_pages.goes_on(answer) is expected

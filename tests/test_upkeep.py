@@ -14,6 +14,7 @@ from alexandria.app import running_app
 from alexandria.domain.quota import Account, Lane
 from alexandria.domain.quota_status import Discrepancy
 from alexandria.domain.quota_usage import By, Span, total
+from alexandria.domain.targets import Target, TargetKind
 from alexandria.jobs.worker import Worker
 from alexandria.stores import quota_reports
 from alexandria.stores.harvests import HarvestStore
@@ -282,7 +283,7 @@ async def test_what_a_run_cost_is_known_after_its_calls_were_rolled_up(
             kind="authors",
             lane="bulk",
             parameters={},
-            targets=[("OL1A", "Ada"), ("OL2A", "Ben")],
+            targets=[Target(TargetKind.AUTHOR, key, key) for key in ("OL1A", "OL2A")],
             fresh_since=clock.now(),
             now=clock.now(),
         )

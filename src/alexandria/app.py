@@ -13,6 +13,8 @@ from alexandria.domain.errors import ConfigurationError, InvalidInput, ProviderE
 from alexandria.domain.quota import Account, Lane, Policy
 from alexandria.domain.quota_status import Forecast, Status
 from alexandria.domain.reconciling import Reconciliation
+from alexandria.harvest import Harvester
+from alexandria.harvest_isbns import IsbnCalls
 from alexandria.mirror import Mirror, Target
 from alexandria.planning import MOST_PAGES
 from alexandria.providers.gateway import Gateway
@@ -39,7 +41,13 @@ class App:
     quota_reports: QuotaReports
     gateway: Gateway
     isbndb: IsbndbProvider
+    isbn_calls: IsbnCalls
     objects: ObjectStore
+
+    @property
+    def harvester(self) -> Harvester:
+        """What takes items of runs."""
+        return Harvester(self.database, self.isbndb, self.isbn_calls, self.clock)
 
 
 @contextmanager
@@ -128,6 +136,9 @@ async def running_app(config: Config, database_url: str, *, clock: Clock | None 
         await migrate(database)
         quota = QuotaStore(database, quota_clock)
         async with Gateway(quota, clock, contact=config.contact) as gateway:
+            isbndb = IsbndbProvider(
+                gateway, base_url=config.isbndb_url, key=config.isbndb_key, policy=isbndb_policy(config)
+            )
             yield App(
                 config=config,
                 clock=clock,
@@ -135,9 +146,8 @@ async def running_app(config: Config, database_url: str, *, clock: Clock | None 
                 quota=quota,
                 quota_reports=QuotaReports(database, quota_clock),
                 gateway=gateway,
-                isbndb=IsbndbProvider(
-                    gateway, base_url=config.isbndb_url, key=config.isbndb_key, policy=isbndb_policy(config)
-                ),
+                isbndb=isbndb,
+                isbn_calls=IsbnCalls(isbndb, clock),
                 objects=ObjectStore.open(objects_address(config)),
             )
 

@@ -1,20 +1,20 @@
-"""Harvesting: a run is a plan, its items are taken one by one, each page is paid for once.
+"""Harvesting: a run is a plan, its items are taken one by one, each answer is paid for once.
 
-A page's records are stored the moment they arrive, with the page itself (design.md, invariant 3); only then are they absorbed into
-the catalogue, in the transaction that moves the item to its next page. Whoever is killed in between loses nothing but time.
+This is the frame around the work on one item: whose turn it is, what a failure means, when a run waits or ends. The work itself
+stands in `harvest_pages`, `harvest_isbns` and `harvest_feed`. An answer's records are stored the moment they arrive (design.md,
+invariant 3); only then are they absorbed into the catalogue, in the transaction that moves the item on. Whoever is killed in between
+loses nothing but time.
 """
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import partial
 
 import structlog
 
 from alexandria.clock import Clock
-from alexandria.domain.catalogue import RecordKind
 from alexandria.domain.errors import (
     AlexandriaError,
     ConfigurationError,
@@ -25,13 +25,17 @@ from alexandria.domain.errors import (
     RecordNotFound,
     StoreUnavailable,
 )
+from alexandria.domain.plans import Plan
 from alexandria.domain.quota import Lane
-from alexandria.enrich import Absorbed, absorb
-from alexandria.planning import PROVIDER, Kind, Plan, query_of
-from alexandria.providers.isbndb import BookPage, IsbndbProvider
+from alexandria.domain.targets import TargetKind
+from alexandria.harvest_feed import take_feed
+from alexandria.harvest_isbns import IsbnCalls, take_isbns
+from alexandria.harvest_pages import take_pages
+from alexandria.harvest_turns import Turn
+from alexandria.providers.isbndb import PROVIDER, IsbndbProvider
 from alexandria.stores.catalogue import CatalogueStore
-from alexandria.stores.harvests import HarvestStore, Item, ItemState, Page, Run, RunState, sole_use
-from alexandria.stores.postgres import Connection, Database, in_transaction
+from alexandria.stores.harvests import HarvestStore, Item, ItemState, Run, RunState, sole_use
+from alexandria.stores.postgres import Connection, Database
 
 log = structlog.get_logger()
 
@@ -43,9 +47,6 @@ MOST_FAILURES = 3
 
 _KEY_REFUSED = frozenset({401, 403})
 
-CONSUMERS: Mapping[Kind, str] = {Kind.AUTHORS: "author-bibliography", Kind.NEW_RELEASES: "new-releases"}
-"""In whose name each kind spends (design.md, section 5)."""
-
 
 class Next(StrEnum):
     """What is to become of an item's job."""
@@ -54,7 +55,7 @@ class Next(StrEnum):
     AGAIN = "again"
     """Later, after `delay`: a failure or somebody else's lock."""
     PAUSED = "paused"
-    """The whole run waits, for quota or for a person."""
+    """The whole run waits, for quota or for a person, or was cancelled."""
 
 
 @dataclass(frozen=True)
@@ -71,19 +72,20 @@ async def start_run(
     """Write the run down, within the caller's transaction; a worker's feeder hands its items out. Returns its id."""
     run_id = f"{now:%Y%m%d}-{secrets.token_hex(3)}"
     store = CatalogueStore(connection)
-    if plan.kind is Kind.AUTHORS:
-        await store.save_named_authors(
-            {line.subject: line.name for line in plan.lines if line.subject.startswith("named-")}
-        )
+    await store.save_named_authors(
+        {line.subject: line.name for line in plan.targets if line.subject.startswith("named-")}
+    )
     await HarvestStore(connection).add_run(
         run_id,
         kind=plan.kind,
         lane=lane,
         parameters={**parameters, "max_pages": plan.max_pages, "units_expected": plan.units_expected},
-        targets=[(line.subject, line.name) for line in plan.lines],
+        targets=plan.targets,
         fresh_since=plan.fresh_since,
         now=now,
     )
+    # A plan without a target is done before it begins.
+    await HarvestStore(connection).finish_run(run_id, now=now)
     return run_id
 
 
@@ -111,20 +113,19 @@ class Harvester:
 
     database: Database
     isbndb: IsbndbProvider
+    isbn_calls: IsbnCalls
     clock: Clock
 
     async def take(
         self, run_id: str, position: int, *, stopping: Callable[[], bool] = lambda: False
     ) -> Outcome:
-        """Work on an item until it ends or has to wait. `stopping` is asked between two pages."""
+        """Work on an item until it ends or has to wait. `stopping` is asked between two calls."""
         async with self.database.transaction() as connection:
             harvests = HarvestStore(connection)
             run, item = await harvests.find_run(run_id), await harvests.find_item(run_id, position)
         if run is None or item is None or run.state != RunState.RUNNING:
             return Outcome(Next.PAUSED)
-        async with sole_use(
-            self.database, f"harvest {PROVIDER} {query_of(Kind(run.kind), item.name)}"
-        ) as is_ours:
+        async with sole_use(self.database, _lock_of(item)) as is_ours:
             # Another run is at the same pages: what it pays for, this one finds stored a moment later.
             return (
                 await self._take_alone(run, position, stopping)
@@ -142,8 +143,9 @@ class Harvester:
             return await self._end(
                 item, ItemState.FAILED, f"its worker died {MOST_STARTS} times at page {item.next_page}"
             )
+        turn = Turn(run, item, self.database, self.clock, stopping)
         try:
-            return await self._take_pages(run, item, stopping)
+            state = await self._work(turn)
         except StoreUnavailable:
             raise
         except AlexandriaError as error:
@@ -154,9 +156,23 @@ class Harvester:
                 item, ItemState.FAILED, f"a defect of ours: {type(defect).__name__}: {defect}".strip()
             )
             raise
+        if state is not None:
+            return await self._end(item, state)
+        await self._leave(item, None)
+        return Outcome(Next.AGAIN)
+
+    async def _work(self, turn: Turn) -> ItemState | None:
+        """The state in which the item ends, or None when it was left off between two calls."""
+        match turn.target.kind:
+            case TargetKind.ISBNS:
+                return await take_isbns(turn, self.isbn_calls)
+            case TargetKind.FEED:
+                return await take_feed(turn, self.isbndb)
+            case _:
+                return await take_pages(turn, self.isbndb)
 
     async def _put_aside(self, run: Run, item: Item, error: AlexandriaError) -> Outcome:
-        """What is to become of an item whose page did not come: only a definite absence is an empty bibliography."""
+        """What is to become of an item whose answer did not come: only a definite absence is an empty bibliography."""
         match error:
             case QuotaDenied():
                 return await self._pause(run, item, error.detail or error.reason, error.retry_at)
@@ -172,112 +188,10 @@ class Harvester:
             case _:
                 return await self._end(item, ItemState.FAILED, str(error))
 
-    async def _take_pages(self, run: Run, item: Item, stopping: Callable[[], bool]) -> Outcome:
-        most = int(run.parameters["max_pages"])
-        page, total = item.next_page, item.total
-        # At most as many turns as there are pages: the provider can't make this endless.
-        for _ in range(page, most + 1):
-            if stopping():
-                await self._leave(item, _unfinished(page), None)
-                return Outcome(Next.AGAIN)
-            stored = await self._get_page(run, item, page)
-            total = stored.total if stored.total is not None else total
-            page += 1
-            await self._absorb_page(run, replace(item, next_page=page), stored)
-            if not stored.has_more:
-                break
-        is_empty = page == 2 and not total and not (await self._holds_anything(run, item))
-        return await self._end(item, ItemState.EMPTY if is_empty else ItemState.DONE)
-
-    async def _holds_anything(self, run: Run, item: Item) -> bool:
-        async with self.database.connection() as connection:
-            first = await HarvestStore(connection).find_page(
-                PROVIDER, query_of(Kind(run.kind), item.name), 1, fresh_since=run.fresh_since
-            )
-        return first is not None and bool(first.record_keys)
-
-    async def _get_page(self, run: Run, item: Item, number: int) -> Page:
-        """The page from our store if it is fresh there, else from the provider, stored before anything else happens to it."""
-        query = query_of(Kind(run.kind), item.name)
-        async with self.database.connection() as connection:
-            stored = await HarvestStore(connection).find_page(
-                PROVIDER, query, number, fresh_since=run.fresh_since
-            )
-        if stored is not None:
-            return stored
-        answer = await self._ask(run, item, number)
-        is_second_time = item.failures > 0 and number == item.next_page
-        if breaks_its_word(answer) and not is_second_time:
-            raise ProviderUnavailable(
-                PROVIDER, f"announced {answer.total} results and showed none on page {number}"
-            )
-        fetched = Page(
-            provider=PROVIDER,
-            query=query,
-            page=number,
-            fetched_at=self.clock.now(),
-            page_size=answer.page_size,
-            total=answer.total,
-            has_more=goes_on(answer),
-            record_keys=[record.key for record in answer.records],
-            dropped=len(answer.dropped),
-            absorbed_at=None,
-        )
-
-        async def store(connection: Connection) -> None:
-            await CatalogueStore(connection).save_records(answer.records)
-            await HarvestStore(connection).save_page(fetched)
-
-        await in_transaction(self.database, store)
-        return fetched
-
-    def _ask(self, run: Run, item: Item, number: int) -> Awaitable[BookPage]:
-        kind = Kind(run.kind)
-        ask = (
-            partial(self.isbndb.author_page, item.name)
-            if kind is Kind.AUTHORS
-            else partial(self.isbndb.books_page, item.name, column="date_published")
-        )
-        return ask(
-            page=number, lane=Lane(run.lane), consumer=CONSUMERS[kind], job=f"{run.id}/{item.position}"
-        )
-
-    async def _absorb_page(self, run: Run, item: Item, page: Page) -> None:
-        """Bring a page's records into the catalogue and move the item past it, in one transaction."""
-
-        async def bring(connection: Connection) -> None:
-            harvests, now = HarvestStore(connection), self.clock.now()
-            gained = Absorbed()
-            if page.absorbed_at is None:
-                records = await CatalogueStore(connection).find_records(
-                    PROVIDER, RecordKind.EDITION, page.record_keys
-                )
-                subject = item.subject if run.kind == Kind.AUTHORS else None
-                gained = await absorb(connection, records, bibliography_of=subject)
-                await harvests.mark_page_absorbed(page, now=now)
-            await harvests.advance_item(
-                item,
-                total=page.total,
-                editions_found=len(set(page.record_keys)),
-                editions_new=gained.editions_new,
-                works_new=gained.works_new,
-                covers_wanted=gained.covers_wanted,
-                now=now,
-            )
-
-        await in_transaction(self.database, bring)
-        log.info(
-            "harvest_page.absorbed",
-            run=run.id,
-            query=page.query,
-            page=page.page,
-            records=len(page.record_keys),
-        )
-
     async def _pause(self, run: Run, item: Item, reason: str, resumes_at: datetime | None) -> Outcome:
         async with self.database.transaction() as connection:
             await HarvestStore(connection).pause_run(run.id, reason=reason, resumes_at=resumes_at)
-        await self._leave(item, None, None)
+        await self._leave(item, None)
         log.info("harvest_run.paused", run=run.id, reason=reason, resumes_at=resumes_at)
         return Outcome(Next.PAUSED)
 
@@ -288,13 +202,12 @@ class Harvester:
         if item.failures + 1 >= MOST_FAILURES:
             return await self._end(item, ItemState.FAILED, str(failure))
         delay = failure.retry_after or timedelta(seconds=2 ** (item.failures + 1))
-        await self._leave(item, None, str(failure), retry_at=self.clock.now() + delay, failed=True)
+        await self._leave(item, str(failure), retry_at=self.clock.now() + delay, failed=True)
         return Outcome(Next.AGAIN, delay)
 
     async def _leave(
         self,
         item: Item,
-        state: ItemState | None,
         reason: str | None,
         *,
         retry_at: datetime | None = None,
@@ -303,9 +216,13 @@ class Harvester:
         async with self.database.transaction() as connection:
             harvests = HarvestStore(connection)
             current = await harvests.find_item(item.run_id, item.position)
-            resting = state or _unfinished(current.next_page if current else item.next_page)
             await harvests.leave_item(
-                item, resting, now=self.clock.now(), reason=reason, retry_at=retry_at, failed=failed
+                item,
+                _unfinished(current or item),
+                now=self.clock.now(),
+                reason=reason,
+                retry_at=retry_at,
+                failed=failed,
             )
 
     async def _end(self, item: Item, state: ItemState, reason: str | None = None) -> Outcome:
@@ -322,23 +239,15 @@ class Harvester:
         async with self.database.transaction() as connection:
             item = await HarvestStore(connection).find_item(run_id, position)
         if item is not None and item.state == ItemState.RUNNING:
-            await self._leave(item, _unfinished(item.next_page), None)
+            await self._leave(item, None)
 
 
-def breaks_its_word(answer: BookPage) -> bool:
-    """Whether a page is empty although the total promises that it is not. Asked a second time, that is the end after all."""
-    offset = (answer.page - 1) * answer.page_size
-    return not (answer.records or answer.dropped) and answer.total is not None and answer.total > offset
+def _lock_of(item: Item) -> str:
+    """Pages belong to whoever asks for the same; a run's ISBNs and its feed are its own."""
+    target = item.asks
+    is_shared = target.kind not in {TargetKind.ISBNS, TargetKind.FEED}
+    return f"harvest {PROVIDER} {target.query}" if is_shared else f"harvest {item.run_id}/{item.position}"
 
 
-def goes_on(answer: BookPage) -> bool:
-    """Whether to ask for the next page: the page's own word, unless it is empty or shows more than it says there is."""
-    shown = len(answer.records) + len(answer.dropped)
-    if not shown:
-        return False
-    offset = (answer.page - 1) * answer.page_size
-    return answer.has_more or (answer.total is not None and shown > max(0, answer.total - offset))
-
-
-def _unfinished(next_page: int) -> ItemState:
-    return ItemState.PARTIAL if next_page > 1 else ItemState.PENDING
+def _unfinished(item: Item) -> ItemState:
+    return ItemState.PARTIAL if item.next_page > 1 or item.outcomes else ItemState.PENDING

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from alexandria.domain.quota import Lane
+from alexandria.domain.targets import Target, TargetKind
 from alexandria.stores.harvests import HarvestStore, ItemState, RunState
 from alexandria.stores.postgres import Database
 
@@ -27,7 +28,7 @@ async def add_run(database: Database, run_id: str, *, names: int = 3, minutes: i
             kind="authors",
             lane=Lane.BULK,
             parameters={"tier": "top-100", "max_pages": 2},
-            targets=[(f"OL{n}A", f"Author {n}") for n in range(1, names + 1)],
+            targets=[Target(TargetKind.AUTHOR, f"OL{n}A", f"Author {n}") for n in range(1, names + 1)],
             fresh_since=NOW,
             now=NOW + timedelta(minutes=minutes),
         )
@@ -55,7 +56,7 @@ async def test_a_tier_is_harvested_as_a_run_whose_address_is_given(client: Any) 
     assert answer.status == 202, answer.json
     assert answer.headers["Location"] == f"/api/runs/{answer.json['id']}"
     run = (await client.get(answer.headers["Location"])).json
-    assert (run["state"], run["lane"], run["kind"]) == ("running", "bulk", "authors")
+    assert (run["state"], run["lane"], run["kind"]) == ("running", "bulk", "tiers")
     assert run["parameters"]["tier"] == "top-100"
     assert run["parameters"]["max_pages"] == 2
     assert run["progress"]["items"] == 2

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from alexandria.domain.quota import Account, Lane, Policy, Request
+from alexandria.domain.targets import Target, TargetKind
 from alexandria.stores.harvests import HarvestStore
 from alexandria.stores.postgres import Database
 from alexandria.stores.quota import QuotaStore
@@ -173,7 +174,7 @@ async def test_the_status_foretells_the_rest_of_the_day(client: Any, past: Datab
             kind="authors",
             lane="bulk",
             parameters={"max_pages": 10, "units_expected": 26_000},
-            targets=[("OL1A", "Ada"), ("OL2A", "Ben")],
+            targets=[Target(TargetKind.AUTHOR, key, key, units_expected=13_000) for key in ("OL1A", "OL2A")],
             fresh_since=clock.now(),
             now=clock.now(),
         )

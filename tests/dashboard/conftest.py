@@ -27,6 +27,7 @@ from alexandria.domain.catalogue import AuthorFacts, RecordKind, SourceRecord, W
 from alexandria.domain.covers import CoverOutcome, CoverState, CoverWish, Picture, object_key
 from alexandria.domain.isbn import Isbn
 from alexandria.domain.quota import Account, Lane, Policy, Request
+from alexandria.domain.targets import Target, TargetKind
 from alexandria.server import serving
 from alexandria.stores.catalogue import CatalogueStore
 from alexandria.stores.covers import CoverStore
@@ -162,7 +163,7 @@ async def fill_runs(connection: Connection, clock: SetClock) -> None:
             kind="authors",
             lane=Lane.BULK,
             parameters=parameters,
-            targets=[(f"OL{n}A", f"Author {n}" if n else HOSTILE) for n in range(4)],
+            targets=[Target(TargetKind.AUTHOR, f"OL{n}A", f"Author {n}" if n else HOSTILE) for n in range(4)],
             fresh_since=clock.now(),
             now=clock.now() + timedelta(hours=hours - 6),
         )

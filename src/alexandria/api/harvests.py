@@ -13,6 +13,7 @@ from alexandria.api.health import read_status
 from alexandria.api.problems import CONFLICT, Refusal
 from alexandria.app import App, isbndb_account
 from alexandria.domain.errors import RecordNotFound
+from alexandria.domain.plans import Plan
 from alexandria.domain.quota import Lane
 from alexandria.lookup import Page
 from alexandria.stores.harvests import HarvestStore, ItemState, RunState
@@ -65,18 +66,29 @@ async def harvest_authors(
     return await _show_run(connection, run_id)
 
 
-async def _plan(app: App, connection: Connection, wanted: shapes.AuthorsHarvest) -> planning.Plan:
-    fresh_since = app.clock.now() if wanted.refresh else app.clock.now() - app.config.freshness
+async def _plan(app: App, connection: Connection, wanted: shapes.AuthorsHarvest) -> Plan:
+    now = app.clock.now()
+    fresh_since = now if wanted.refresh else now - app.config.freshness
     if wanted.tier is not None:
         return await planning.plan_tier(
-            connection, wanted.tier, max_pages=wanted.max_pages, fresh_since=fresh_since
+            connection,
+            wanted.tier,
+            max_pages=wanted.max_pages,
+            fresh_since=fresh_since,
+            now=now,
+            whole=wanted.refresh,
         )
     return await planning.plan_authors(
-        connection, wanted.authors or [], max_pages=wanted.max_pages, fresh_since=fresh_since
+        connection,
+        wanted.authors or [],
+        max_pages=wanted.max_pages,
+        fresh_since=fresh_since,
+        now=now,
+        whole=wanted.refresh,
     )
 
 
-async def _show_plan(app: App, plan: planning.Plan) -> shapes.Plan:
+async def _show_plan(app: App, plan: Plan) -> shapes.Plan:
     return shapes.Plan(
         kind=plan.kind,
         targets=len(plan.lines),

@@ -20,9 +20,9 @@ from alexandria.cli.running import Exit, interrupts, is_over, load_into
 from alexandria.config import Config
 from alexandria.domain.covers import CoverState
 from alexandria.domain.errors import ConfigurationError
+from alexandria.domain.plans import Kind
 from alexandria.domain.quota import Lane
 from alexandria.jobs.worker import Worker, work_until
-from alexandria.planning import Kind
 from alexandria.sandbox.invent import Recipe
 from alexandria.sandbox.world import World
 from alexandria.stores.covers import CoverStore
@@ -174,7 +174,7 @@ async def demonstrate(demo: Demo, started_at: float) -> Exit:
     )
     files = demo.world.write_dumps(app.config.data_dir / "dumps")
     await load_into(app, [files.authors, files.works, files.editions])
-    runs = [await begin_or_resume(app, Kind.AUTHORS), await begin_or_resume(app, Kind.NEW_RELEASES)]
+    runs = [await begin_or_resume(app, Kind.TIERS), await begin_or_resume(app, Kind.NEW_RELEASES)]
     worker = Worker(app, runs=frozenset(runs))
     with interrupts(worker.stop) as interrupted:
         async with console.progress_bars(lambda: read_progress(app, runs)):
@@ -203,10 +203,10 @@ async def begin_or_resume(app: App, kind: Kind) -> str:
         if unfinished:
             await harvest.resume_run(connection, unfinished[0].id, now=now)
             return unfinished[0].id
-        if kind is Kind.AUTHORS:
+        if kind is Kind.TIERS:
             parameters = {"tier": "top-100"}
             plan = await planning.plan_tier(
-                connection, parameters["tier"], max_pages=planning.MOST_PAGES, fresh_since=since
+                connection, parameters["tier"], max_pages=planning.MOST_PAGES, fresh_since=since, now=now
             )
         else:
             # The invented world's own present, whatever the year: its new releases lie there.

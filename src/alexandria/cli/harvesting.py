@@ -12,6 +12,7 @@ from alexandria.cli import console
 from alexandria.cli.running import AsJson, Exit, follow_run, interrupts, show_run, with_app
 from alexandria.domain.covers import CoverState
 from alexandria.domain.errors import InvalidInput
+from alexandria.domain.plans import Plan
 from alexandria.domain.quota import Lane
 from alexandria.jobs.worker import Worker, work_until
 from alexandria.stores.covers import CoverStore
@@ -50,13 +51,16 @@ def harvest_authors(
     if (tier is None) == (not author):
         raise InvalidInput("tier", tier or "", "give either --tier or --author")
 
-    async def plan(app: App) -> planning.Plan:
+    async def plan(app: App) -> Plan:
         since = fresh_since(app, refresh=refresh)
         async with app.database.connection() as connection:
+            now = app.clock.now()
             if tier is not None:
-                return await planning.plan_tier(connection, tier, max_pages=max_pages, fresh_since=since)
+                return await planning.plan_tier(
+                    connection, tier, max_pages=max_pages, fresh_since=since, now=now, whole=refresh
+                )
             return await planning.plan_authors(
-                connection, author or [], max_pages=max_pages, fresh_since=since
+                connection, author or [], max_pages=max_pages, fresh_since=since, now=now, whole=refresh
             )
 
     run_harvest(plan, {"tier": tier, "authors": author}, dry_run=dry_run, as_json=as_json)
@@ -79,7 +83,7 @@ def harvest_new_releases(
     alexandria harvest new-releases 2026-10
     """
 
-    async def plan(app: App) -> planning.Plan:
+    async def plan(app: App) -> Plan:
         async with app.database.connection() as connection:
             return await planning.plan_new_releases(
                 connection,
@@ -174,7 +178,7 @@ def fresh_since(app: App, *, refresh: bool) -> datetime:
 
 
 def run_harvest(
-    make_plan: Callable[[App], Awaitable[planning.Plan]],
+    make_plan: Callable[[App], Awaitable[Plan]],
     parameters: Mapping[str, object],
     *,
     dry_run: bool,
@@ -202,7 +206,7 @@ def run_harvest(
     with_app(work)
 
 
-async def show_plan(app: App, plan: planning.Plan, *, as_json: bool) -> None:
+async def show_plan(app: App, plan: Plan, *, as_json: bool) -> None:
     """Print what a run would ask for and what that is expected to cost."""
     remaining = None
     if app.config.isbndb_key:

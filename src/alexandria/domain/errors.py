@@ -85,3 +85,7 @@ class ProviderUnavailable(ProviderError):
     ) -> None:
         super().__init__(provider, reason, status=status)
         self.retry_after = retry_after
+
+
+class FeedNotGranted(AlexandriaError):
+    """The plan of the key does not include the update feed; nothing else is wrong with the key."""

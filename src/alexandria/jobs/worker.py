@@ -19,7 +19,7 @@ from alexandria.app import App, recount_if_due
 from alexandria.covers import fetch_cover
 from alexandria.domain.errors import StoreUnavailable
 from alexandria.domain.isbn import Isbn
-from alexandria.harvest import Harvester, Next
+from alexandria.harvest import Next
 from alexandria.jobs.queue import (
     FETCH_COVER,
     HARVEST_ITEM,
@@ -141,7 +141,7 @@ class Worker:
             self._working.discard(task)
 
     async def _harvest(self, item: HarvestItem) -> None:
-        harvester = Harvester(self.app.database, self.app.isbndb, self.app.clock)
+        harvester = self.app.harvester
         try:
             outcome = await harvester.take(item.run_id, item.position, stopping=self._stop.is_set)
         except asyncio.CancelledError:

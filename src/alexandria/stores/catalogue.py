@@ -128,6 +128,10 @@ class CatalogueStore:
         )
         return {row[0]: row[1] for row in rows}
 
+    async def list_placed_records(self, provider: str, keys: Sequence[str]) -> set[str]:
+        """Which of a provider's records of editions are in the catalogue."""
+        return set(await self._keys(queries.list_placed_records, {"provider": provider, "keys": list(keys)}))
+
     async def find_records(self, provider: str, kind: RecordKind, keys: Sequence[str]) -> list[SourceRecord]:
         """The stored answers of one provider about these things."""
         rows = await self._fetch(
@@ -396,6 +400,10 @@ class CatalogueStore:
         """Editions of the works of these authors."""
         parameters = {"author_keys": list(author_keys), "offset": offset, "limit": limit}
         return await self.list_editions(await self._keys(queries.list_edition_keys_of_authors, parameters))
+
+    async def has_subject(self, subject: str) -> bool:
+        """Whether some edition has this subject, upper and lower case alike. Looks at every edition when none has."""
+        return bool((await self._fetch(queries.has_subject, {"subject": subject}))[0][0])
 
     async def count(self) -> Counts:
         """How much there is; a full count, so not for a page that is asked every second."""

@@ -19,6 +19,10 @@ SELECT provider, kind, key, body, retrieved_at
  WHERE provider = %(provider)s AND kind = %(kind)s AND key = ANY(%(keys)s)
  ORDER BY key
 
+-- name: list_placed_records
+SELECT key FROM source_records
+ WHERE provider = %(provider)s AND kind = 'edition' AND key = ANY(%(keys)s) AND edition_key IS NOT NULL
+
 -- name: find_editions_of_records
 SELECT record.key AS record_key, edition.key, edition.work_key, edition.title, false AS is_first
   FROM source_records AS record
@@ -251,6 +255,9 @@ SELECT key FROM editions WHERE work_key = %(work_key)s ORDER BY published DESC N
 
 -- name: list_edition_keys_of_isbn
 SELECT edition_key FROM edition_isbns WHERE isbn = %(isbn)s ORDER BY is_first DESC, edition_key
+
+-- name: has_subject
+SELECT EXISTS (SELECT FROM editions, unnest(subjects) AS subject WHERE lower(subject) = lower(%(subject)s))
 
 -- name: search_titles
 -- The trigram index answers the pattern; the similarity orders what it found.

@@ -4,13 +4,15 @@ import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from alexandria.domain.isbn import Isbn
+from alexandria.domain.targets import Span, Target, TargetKind
 from alexandria.stores.postgres import Connection, Database, Queries
 
 queries = Queries("harvests.sql")
@@ -80,6 +82,8 @@ class Progress:
     partial: int
     running: int
     units: int
+    units_expected: float
+    editions_expected: float
     editions_found: int
     editions_new: int
     works_new: int
@@ -88,16 +92,23 @@ class Progress:
 
 @dataclass(frozen=True)
 class Item:
-    """One target of a run."""
+    """One target of a run, and what came of it. `outcomes`, of a target with ISBNs: ISBN -> outcome and reason."""
 
     run_id: str
     position: int
+    target: str
     subject: str
     name: str
+    published_from: date | None
+    published_to: date | None
+    isbns: list[str]
+    outcomes: dict[str, tuple[str, str | None]]
     state: str
     next_page: int
     total: int | None
     units: int
+    units_expected: float
+    editions_expected: float
     editions_found: int
     editions_new: int
     works_new: int
@@ -108,21 +119,30 @@ class Item:
     retry_at: datetime | None
     updated_at: datetime
 
+    @property
+    def asks(self) -> Target:
+        """What it asks for."""
+        return Target(
+            TargetKind(self.target),
+            self.subject,
+            self.name,
+            Span(self.published_from, self.published_to),
+            tuple(Isbn(each) for each in self.isbns),
+            self.units_expected,
+            self.editions_expected,
+        )
+
 
 @dataclass(frozen=True)
-class Page:
-    """A page that was paid for; `absorbed_at` is None while its records are not in the catalogue yet."""
+class Yield:
+    """What some items were expected to cost and to bring, and what they did; `editions_new` of none were known before."""
 
-    provider: str
-    query: str
-    page: int
-    fetched_at: datetime
-    page_size: int
-    total: int | None
-    has_more: bool
-    record_keys: list[str]
-    dropped: int
-    absorbed_at: datetime | None
+    target: str
+    items: int
+    units_expected: float
+    editions_expected: float
+    units: int
+    editions_new: int
 
 
 @dataclass(frozen=True)
@@ -149,16 +169,30 @@ class HarvestStore:
         kind: str,
         lane: str,
         parameters: Mapping[str, Any],
-        targets: Sequence[tuple[str, str]],
+        targets: Sequence[Target],
         fresh_since: datetime,
         now: datetime,
     ) -> None:
-        """Write down a run and its items; targets are pairs of subject and name, in the order of the plan."""
+        """Write down a run and its items, in the order of the plan."""
         values = {"id": run_id, "kind": kind, "lane": lane, "parameters": Jsonb(dict(parameters))}
         await self._connection.execute(queries.add_run, {**values, "fresh_since": fresh_since, "now": now})
+        await self.add_items(run_id, targets, now=now)
+
+    async def add_items(self, run_id: str, targets: Sequence[Target], *, now: datetime) -> None:
+        """Write down further targets of a run, after those that it has."""
         rows = [
-            {"position": n, "subject": subject, "name": name}
-            for n, (subject, name) in enumerate(targets, start=1)
+            {
+                "position": n,
+                "target": each.kind,
+                "subject": each.subject,
+                "name": each.name,
+                "published_from": each.span.first and each.span.first.isoformat(),
+                "published_to": each.span.last and each.span.last.isoformat(),
+                "isbns": [str(isbn) for isbn in each.isbns],
+                "units_expected": each.units_expected,
+                "editions_expected": each.editions_expected,
+            }
+            for n, each in enumerate(targets, start=1)
         ]
         await self._connection.execute(queries.add_items, {"run_id": run_id, "rows": Jsonb(rows), "now": now})
 
@@ -213,12 +247,19 @@ class HarvestStore:
         editions_new: int,
         works_new: int,
         covers_wanted: int,
+        outcomes: Mapping[str, tuple[str, str | None]] | None = None,
+        units_shared: int = 0,
         now: datetime,
-    ) -> None:
-        """Move an item to its `next_page` with what the page before it brought, in the transaction that absorbs that page."""
-        await self._connection.execute(
+    ) -> bool:
+        """Move an item to its `next_page` with what was brought, in the transaction that absorbs that; returns whether its run goes on.
+
+        `outcomes` are those of some of its ISBNs; `units_shared` were charged to calls that it shared with others.
+        """
+        cursor = await self._connection.execute(
             queries.advance_item,
             {
+                "outcomes": Jsonb(dict(outcomes or {})),
+                "units_shared": units_shared,
                 "run_id": item.run_id,
                 "position": item.position,
                 "next_page": item.next_page,
@@ -230,6 +271,8 @@ class HarvestStore:
                 "now": now,
             },
         )
+        row = await cursor.fetchone()
+        return row is not None and bool(row[0])
 
     async def leave_item(
         self,
@@ -279,36 +322,33 @@ class HarvestStore:
             is not None
         )
 
-    async def save_page(self, page: Page) -> None:
-        """Write down a page that was paid for, in the transaction that stores its records."""
-        values = {name: getattr(page, name) for name in Page.__dataclass_fields__ if name != "absorbed_at"}
-        await self._connection.execute(queries.save_page, values)
-
-    async def find_page(self, provider: str, query: str, page: int, *, fresh_since: datetime) -> Page | None:
-        """A page that need not be asked again."""
-        return await self._one(
-            Page, queries.find_page, provider=provider, query=query, page=page, fresh_since=fresh_since
-        )
-
-    async def mark_page_absorbed(self, page: Page, *, now: datetime) -> None:
-        """The page's records are in the catalogue."""
-        values = {"provider": page.provider, "query": page.query, "page": page.page, "now": now}
-        await self._connection.execute(queries.mark_page_absorbed, values)
-
-    async def count_fresh_pages(
-        self, provider: str, wanted: Sequence[str], *, fresh_since: datetime
-    ) -> dict[str, tuple[int, bool]]:
-        """Query -> how many of its pages are fresh, and whether they are all there is."""
-        parameters = {"provider": provider, "queries": list(wanted), "fresh_since": fresh_since}
-        rows = await (await self._connection.execute(queries.count_fresh_pages, parameters)).fetchall()
-        return {row[0]: (row[1], row[2]) for row in rows}
-
     async def count_editions_of_authors(self, author_keys: Sequence[str]) -> dict[str, int]:
         """How many editions of each author the catalogue holds."""
         cursor = await self._connection.execute(
             queries.count_editions_of_authors, {"author_keys": list(author_keys)}
         )
         return {row[0]: row[1] for row in await cursor.fetchall()}
+
+    async def find_last_feed(self, *, before: datetime) -> datetime | None:
+        """When the latest run began that read the update feed to its end."""
+        row = await (await self._connection.execute(queries.find_last_feed, {"before": before})).fetchone()
+        return row[0] if row else None
+
+    async def find_feed_refused_at(self, reason: str) -> datetime | None:
+        """When the update feed was last refused for this reason."""
+        cursor = await self._connection.execute(queries.find_feed_refused_at, {"reason": reason})
+        row = await cursor.fetchone()
+        return row[0] if row else None
+
+    async def list_authors_with_gaps(self, *, page_size: int, limit: int) -> list[tuple[str, str]]:
+        """Keys and names of authors of whom the provider has more than we read, at so many results a page, the most first."""
+        parameters = {"page_size": page_size, "limit": limit}
+        cursor = await self._connection.execute(queries.list_authors_with_gaps, parameters)
+        return [(row[0], row[1]) for row in await cursor.fetchall()]
+
+    async def list_yields(self, *, since: datetime) -> list[Yield]:
+        """What was expected of items that ended since then and what they brought, by what they asked for."""
+        return await self._all(Yield, queries.list_yields, since=since)
 
     async def list_latest_failures(self, *, limit: int = 10) -> list[Failure]:
         """Items that failed for good, latest first."""

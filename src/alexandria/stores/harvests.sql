@@ -3,9 +3,19 @@ INSERT INTO harvest_runs (id, kind, lane, parameters, state, fresh_since, create
 VALUES (%(id)s, %(kind)s, %(lane)s, %(parameters)s, 'running', %(fresh_since)s, %(now)s)
 
 -- name: add_items
-INSERT INTO harvest_items (run_id, position, subject, name, updated_at)
-SELECT %(run_id)s, position, subject, name, %(now)s
-  FROM jsonb_to_recordset(%(rows)s) AS new (position int, subject text, name text)
+-- After those that are there already; the run's row keeps two writers from giving the same positions.
+WITH run AS (
+    SELECT id FROM harvest_runs WHERE id = %(run_id)s FOR UPDATE
+), last AS (
+    SELECT coalesce(max(position), 0) AS position FROM harvest_items WHERE run_id = (SELECT id FROM run)
+)
+INSERT INTO harvest_items (run_id, position, target, subject, name, published_from, published_to, isbns, units_expected,
+                           editions_expected, updated_at)
+SELECT %(run_id)s, last.position + new.position, target, subject, name, published_from, published_to, isbns, units_expected,
+       editions_expected, %(now)s
+  FROM last, jsonb_to_recordset(%(rows)s)
+       AS new (position int, target text, subject text, name text, published_from date, published_to date, isbns text[],
+               units_expected float8, editions_expected float8)
 
 -- name: find_run
 SELECT id, kind, lane, parameters, state, pause_reason, resumes_at, fresh_since, created_at, finished_at
@@ -27,33 +37,35 @@ SELECT count(*) AS items,
        count(*) FILTER (WHERE state = 'failed') AS failed,
        count(*) FILTER (WHERE state = 'partial') AS partial,
        count(*) FILTER (WHERE state = 'running') AS running,
-       coalesce(sum(units_rolled_up), 0)::int
+       coalesce(sum(units_rolled_up + units_shared), 0)::int
            + (SELECT coalesce(sum(units_charged), 0)::int
                 FROM harvest_items AS item
                 JOIN quota_reservations ON job = item.run_id || '/' || item.position
                WHERE item.run_id = %(run_id)s) AS units,
+       coalesce(sum(units_expected), 0)::float8 AS units_expected,
+       coalesce(sum(editions_expected), 0)::float8 AS editions_expected,
        coalesce(sum(editions_found), 0)::int AS editions_found,
        coalesce(sum(editions_new), 0)::int AS editions_new, coalesce(sum(works_new), 0)::int AS works_new,
        coalesce(sum(covers_wanted), 0)::int AS covers_wanted
   FROM harvest_items WHERE run_id = %(run_id)s
 
 -- name: list_items
-SELECT run_id, position, subject, name, state, next_page, total,
-       units_rolled_up + (
+SELECT run_id, position, target, subject, name, published_from, published_to, isbns, outcomes, state, next_page, total,
+       units_rolled_up + units_shared + (
            SELECT coalesce(sum(units_charged), 0)::int FROM quota_reservations WHERE job = run_id || '/' || position
        ) AS units,
-       editions_found, editions_new, works_new, covers_wanted,
+       units_expected, editions_expected, editions_found, editions_new, works_new, covers_wanted,
        failures, starts, reason, retry_at, updated_at
   FROM harvest_items
  WHERE run_id = %(run_id)s AND (%(states)s::text[] IS NULL OR state = ANY(%(states)s))
  ORDER BY position OFFSET %(offset)s LIMIT %(limit)s
 
 -- name: find_item
-SELECT run_id, position, subject, name, state, next_page, total,
-       units_rolled_up + (
+SELECT run_id, position, target, subject, name, published_from, published_to, isbns, outcomes, state, next_page, total,
+       units_rolled_up + units_shared + (
            SELECT coalesce(sum(units_charged), 0)::int FROM quota_reservations WHERE job = run_id || '/' || position
        ) AS units,
-       editions_found, editions_new, works_new, covers_wanted,
+       units_expected, editions_expected, editions_found, editions_new, works_new, covers_wanted,
        failures, starts, reason, retry_at, updated_at
   FROM harvest_items WHERE run_id = %(run_id)s AND position = %(position)s
 
@@ -69,15 +81,19 @@ SELECT position FROM harvest_items
 -- name: start_item
 UPDATE harvest_items SET state = 'running', starts = starts + 1, updated_at = %(now)s
  WHERE run_id = %(run_id)s AND position = %(position)s AND state IN ('pending', 'partial', 'running')
-RETURNING run_id, position, subject, name, state, next_page, total, editions_found, editions_new, works_new, covers_wanted,
+RETURNING run_id, position, target, subject, name, published_from, published_to, isbns, outcomes, state, next_page, total,
+          units_expected, editions_expected, editions_found, editions_new, works_new, covers_wanted,
           failures, starts, reason, retry_at, updated_at, 0 AS units
 
 -- name: advance_item
+-- What was done counts whatever became of the run meanwhile; its state says whether to go on.
 UPDATE harvest_items
-   SET next_page = %(next_page)s, total = coalesce(%(total)s, total), editions_found = editions_found + %(editions_found)s,
+   SET next_page = %(next_page)s, total = coalesce(%(total)s, total), outcomes = outcomes || %(outcomes)s,
+       units_shared = units_shared + %(units_shared)s, editions_found = editions_found + %(editions_found)s,
        editions_new = editions_new + %(editions_new)s, works_new = works_new + %(works_new)s,
        covers_wanted = covers_wanted + %(covers_wanted)s, starts = 1, failures = 0, updated_at = %(now)s
  WHERE run_id = %(run_id)s AND position = %(position)s
+RETURNING (SELECT state = 'running' FROM harvest_runs WHERE id = %(run_id)s)
 
 -- name: leave_item
 UPDATE harvest_items
@@ -106,35 +122,48 @@ UPDATE harvest_runs SET state = 'done', finished_at = %(now)s
    AND NOT EXISTS (SELECT FROM harvest_items WHERE run_id = %(id)s AND state IN ('pending', 'running', 'partial'))
 RETURNING id
 
--- name: save_page
-INSERT INTO harvest_pages (provider, query, page, fetched_at, page_size, total, has_more, record_keys, dropped)
-VALUES (%(provider)s, %(query)s, %(page)s, %(fetched_at)s, %(page_size)s, %(total)s, %(has_more)s, %(record_keys)s, %(dropped)s)
-ON CONFLICT (provider, query, page) DO UPDATE
-   SET fetched_at = excluded.fetched_at, page_size = excluded.page_size, total = excluded.total, has_more = excluded.has_more,
-       record_keys = excluded.record_keys, dropped = excluded.dropped, absorbed_at = NULL
+-- name: find_last_feed
+-- When the latest run began that read the update feed to its end.
+SELECT max(run.created_at) FROM harvest_runs AS run
+  JOIN harvest_items AS item ON item.run_id = run.id
+ WHERE run.kind = 'updates' AND run.created_at < %(before)s AND item.target = 'feed' AND item.state IN ('done', 'empty')
 
--- name: find_page
-SELECT provider, query, page, fetched_at, page_size, total, has_more, record_keys, dropped, absorbed_at
-  FROM harvest_pages
- WHERE provider = %(provider)s AND query = %(query)s AND page = %(page)s AND fetched_at >= %(fresh_since)s
+-- name: find_feed_refused_at
+SELECT max(item.updated_at) FROM harvest_runs AS run
+  JOIN harvest_items AS item ON item.run_id = run.id
+ WHERE run.kind = 'updates' AND item.target = 'feed' AND item.state = 'failed' AND item.reason = %(reason)s
 
--- name: mark_page_absorbed
-UPDATE harvest_pages SET absorbed_at = %(now)s WHERE provider = %(provider)s AND query = %(query)s AND page = %(page)s
+-- name: list_yields
+-- What items that ended since then were expected to cost and to bring, and what they did, by what they asked for.
+SELECT item.target, count(*)::int AS items, sum(item.units_expected)::float8 AS units_expected,
+       sum(item.editions_expected)::float8 AS editions_expected,
+       sum(item.units_rolled_up + item.units_shared + coalesce(own.units, 0))::int AS units, sum(item.editions_new)::int AS editions_new
+  FROM harvest_items AS item
+  LEFT JOIN LATERAL (
+       SELECT sum(units_charged) AS units FROM quota_reservations WHERE job = item.run_id || '/' || item.position
+  ) AS own ON true
+ WHERE item.state IN ('done', 'empty') AND item.updated_at >= %(since)s
+ GROUP BY item.target
 
--- name: count_fresh_pages
--- For each query, how many of its first pages need not be asked again, and whether the last of them ends it.
-SELECT query, count(*)::int AS pages, bool_or(NOT has_more) AS is_whole
-  FROM harvest_pages
- WHERE provider = %(provider)s AND query = ANY(%(queries)s) AND fetched_at >= %(fresh_since)s
- GROUP BY query
+-- name: list_authors_with_gaps
+-- Authors of whom the provider has more results than the pages that we read of them, the most first.
+SELECT subject, name FROM (
+    SELECT DISTINCT ON (subject) subject, name, total - (next_page - 1) * %(page_size)s AS unread
+      FROM harvest_items
+     WHERE target = 'author' AND published_from IS NULL AND published_to IS NULL AND state = 'done' AND total IS NOT NULL
+     ORDER BY subject, updated_at DESC
+) AS latest
+ WHERE unread > 0
+ ORDER BY unread DESC, subject
+ LIMIT %(limit)s
 
 -- name: sum_units_queued
--- What the open items of runs still need, paused runs included: the pages that are left of a known total, or, before the first page
--- is there, what the run's plan expected of an item on average.
+-- What the open items of runs still need, paused runs included: ISBNs without an outcome, the pages that are left of a known total,
+-- or, before the first page is there, what the plan expected of the item.
 SELECT coalesce(sum(CASE
-           WHEN item.total IS NULL
-               THEN coalesce((run.parameters ->> 'units_expected')::numeric, 1)
-                    / (SELECT max(position) FROM harvest_items WHERE run_id = run.id)
+           WHEN item.target = 'isbns' THEN cardinality(item.isbns) - (SELECT count(*) FROM jsonb_object_keys(item.outcomes))
+           WHEN item.target = 'feed' THEN 0
+           WHEN item.total IS NULL THEN item.units_expected
            ELSE greatest(0, least(ceil(item.total / %(page_size)s::numeric),
                                   coalesce((run.parameters ->> 'max_pages')::numeric, %(most_pages)s))
                             - (item.next_page - 1))

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import structlog
 from pgqueuer.db import PsycopgDriver
@@ -19,6 +19,7 @@ from alexandria.domain.errors import ConfigurationError, StoreUnavailable
 log = structlog.get_logger()
 
 Connection = AsyncConnection[tuple[Any, ...]]
+Result = TypeVar("Result")
 
 OLDEST_SERVER = 150_000
 """PostgreSQL 15: the oldest release whose NULLS NOT DISTINCT and MERGE the queries may use (design.md, section 2)."""
@@ -104,21 +105,20 @@ class Database:
 
 
 async def in_transaction(
-    database: Database, work: Callable[[Connection], Awaitable[None]], *, attempts: int = 5
-) -> None:
+    database: Database, work: Callable[[Connection], Awaitable[Result]], *, attempts: int = 5
+) -> Result:
     """Do some work in a transaction, and again if the server chose it to resolve a deadlock; the last failure is raised.
 
     Two pages may name the same people and works in another order; sorted writes make that rare, not impossible.
     """
-    for attempt in range(1, attempts + 1):
+    for attempt in range(1, attempts):
         try:
             async with database.transaction() as connection:
                 return await work(connection)
         except DeadlockDetected:
-            if attempt == attempts:
-                raise
             log.info("transaction.repeated", attempt=attempt)
-    return None
+    async with database.transaction() as connection:
+        return await work(connection)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,93 @@
+"""A plan: what a run would ask for, in order, before anything is spent."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from alexandria.domain.targets import Target, TargetKind
+
+
+class Kind(StrEnum):
+    """What a run harvests."""
+
+    AUTHORS = "authors"
+    TIERS = "tiers"
+    NEW_RELEASES = "new_releases"
+    ISBNS = "isbns"
+    COVERS = "covers"
+    UPDATES = "updates"
+    GAPS = "gaps"
+
+
+_CONSUMERS: Mapping[Kind, str] = {
+    Kind.AUTHORS: "author-bibliography",
+    Kind.TIERS: "bulk-authors",
+    Kind.NEW_RELEASES: "new-releases",
+    Kind.ISBNS: "batch-direct",
+    Kind.COVERS: "covers",
+    Kind.UPDATES: "updates",
+    Kind.GAPS: "gaps",
+}
+
+
+def consumer_of(kind: str) -> str:
+    """In whose name a kind of run spends (design.md, section 5)."""
+    return _CONSUMERS[Kind(kind)]
+
+
+@dataclass(frozen=True)
+class PlanLine:
+    """One target: what it asks for, how many of its pages are stored and fresh, and how many new editions it should bring."""
+
+    target: Target
+    pages_fresh: int
+    editions_expected: float
+
+    @property
+    def subject(self) -> str:
+        """What is asked for, in our words."""
+        return self.target.subject
+
+    @property
+    def name(self) -> str:
+        """How the provider is asked."""
+        return self.target.name
+
+    @property
+    def units_expected(self) -> int:
+        """What it is expected to cost."""
+        return round(self.target.units_expected)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do, before anything is spent. `fresh_since`: pages fetched since then are not asked again."""
+
+    kind: Kind
+    lines: tuple[PlanLine, ...]
+    max_pages: int
+    fresh_since: datetime
+
+    @property
+    def targets(self) -> list[Target]:
+        """What is asked for, in order."""
+        return [line.target for line in self.lines]
+
+    @property
+    def units_expected(self) -> int:
+        """Units that the whole plan is expected to cost."""
+        return sum(line.units_expected for line in self.lines)
+
+    @property
+    def editions_expected(self) -> int:
+        """New editions that the whole plan is expected to bring."""
+        return round(sum(line.editions_expected for line in self.lines))
+
+    @property
+    def calls_expected(self) -> int:
+        """Requests that the whole plan is expected to send: a page each, and a bulk call for each target of ISBNs."""
+        return sum(
+            1 if line.target.kind in {TargetKind.ISBNS, TargetKind.FEED} else line.units_expected
+            for line in self.lines
+        )

@@ -1,0 +1,262 @@
+"""Harvesting ISBNs: one unit each, so each is asked for once, in calls that are shared with whoever else asks at that moment."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+import structlog
+
+from alexandria.clock import Clock
+from alexandria.domain.catalogue import RecordKind
+from alexandria.domain.errors import QuotaDenied
+from alexandria.domain.isbn import Isbn
+from alexandria.domain.plans import consumer_of
+from alexandria.domain.quota import DenialReason, Lane
+from alexandria.enrich import absorb
+from alexandria.harvest_turns import Turn
+from alexandria.providers.isbndb import PROVIDER, BookBatch, IsbndbProvider
+from alexandria.stores.catalogue import CatalogueStore
+from alexandria.stores.harvests import HarvestStore, ItemState
+from alexandria.stores.isbn_answers import IsbnAnswerStore
+from alexandria.stores.postgres import Connection, in_transaction
+
+log = structlog.get_logger()
+
+GATHERING_SECONDS = 0.2
+"""How long ISBNs are gathered before one call asks for all of them: less than a reader notices, and less than the third of a second
+between two requests of a Premium plan."""
+
+_TOO_MANY = frozenset({DenialReason.EXHAUSTED, DenialReason.SHARE, DenialReason.CEILING})
+"""Denials that a smaller call may not meet: there are units left, but not so many."""
+
+
+class IsbnOutcome(StrEnum):
+    """What came of one ISBN."""
+
+    ENRICHED = "enriched"
+    """The provider knows it, and said something new."""
+    FOUND = "found"
+    """The provider knows it and said nothing new."""
+    SKIPPED_FRESH = "skipped_fresh"
+    """It was asked for not long ago, so that asking again would buy nothing."""
+    NOT_FOUND = "not_found"
+    """The provider definitely does not know it, now or when it was asked not long ago."""
+    FAILED = "failed"
+
+
+Outcomes = dict[str, tuple[str, str | None]]
+"""ISBN -> outcome and reason, as an item keeps them."""
+
+
+@dataclass
+class _Gathering:
+    """ISBNs that go into one call, and how many asked for them."""
+
+    isbns: dict[Isbn, None] = field(default_factory=dict)
+    jobs: list[str | None] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Share:
+    """One caller's part of a call. `is_shared`: others had a part, so that its units stand under nobody's job."""
+
+    batch: BookBatch
+    units: int
+    is_shared: bool
+
+
+class IsbnCalls:
+    """Gathers the ISBNs that this process's callers want at about the same time into one bulk call."""
+
+    def __init__(self, isbndb: IsbndbProvider, clock: Clock) -> None:
+        self._isbndb = isbndb
+        self._clock = clock
+        self._open: dict[tuple[Lane, str], tuple[_Gathering, asyncio.Task[BookBatch]]] = {}
+
+    async def ask(
+        self, isbns: Collection[Isbn], *, lane: Lane, consumer: str, job: str | None = None
+    ) -> Share:
+        """What the provider says about these ISBNs, one unit each unless several callers want the same one.
+
+        As `IsbndbProvider.books`, but that a call for which too few units are left is made smaller until it fits.
+        """
+        key = lane, consumer
+        if key not in self._open:
+            fresh = _Gathering()
+            self._open[key] = fresh, asyncio.create_task(self._send(key, fresh))
+        gathering, task = self._open[key]
+        gathering.isbns.update(dict.fromkeys(isbns))
+        gathering.jobs.append(job)
+        # A caller who goes away takes nothing from the others.
+        batch = await asyncio.shield(task)
+        mine = set(isbns)
+        records = tuple(each for each in batch.records if Isbn(each.key) in mine)
+        part = replace(
+            batch,
+            records=records,
+            absent=tuple(each for each in batch.absent if each in mine),
+            unclear=tuple(each for each in batch.unclear if each in mine),
+            unasked=tuple(each for each in batch.unasked if each in mine),
+        )
+        is_shared = len(gathering.jobs) > 1
+        return Share(part, len(records) + len(part.absent) + len(part.unclear), is_shared)
+
+    async def _send(self, key: tuple[Lane, str], gathering: _Gathering) -> BookBatch:
+        await self._clock.sleep(GATHERING_SECONDS)
+        del self._open[key]
+        lane, consumer = key
+        job = gathering.jobs[0] if len(gathering.jobs) == 1 else None
+        log.info("isbn_call.gathered", callers=len(gathering.jobs), isbns=len(gathering.isbns))
+        return await self._ask_what_fits(list(gathering.isbns), lane, consumer, job)
+
+    async def _ask_what_fits(
+        self, isbns: Sequence[Isbn], lane: Lane, consumer: str, job: str | None
+    ) -> BookBatch:
+        """All of them, or as many as there are units left for; the rest is `unasked`, with the denial as `failure`."""
+        answered = BookBatch()
+        rest = list(isbns)
+        size = len(rest)
+        while rest:  # ends: something is answered, or the size is halved
+            try:
+                batch = await self._isbndb.books(rest[:size], lane=lane, consumer=consumer, job=job)
+            except QuotaDenied as denial:
+                if size > 1 and denial.reason in _TOO_MANY:
+                    size = (size + 1) // 2
+                    continue
+                if not (answered.records or answered.absent or answered.unclear):
+                    raise
+                return answered.and_then(BookBatch(unasked=tuple(rest), failure=denial))
+            answered = answered.and_then(batch)
+            rest = rest[size:]
+            if batch.failure is not None:
+                return answered.and_then(BookBatch(unasked=tuple(rest)))
+        return answered
+
+
+async def take_isbns(turn: Turn, calls: IsbnCalls) -> ItemState | None:
+    """Take an item's ISBNs, those without an outcome yet. Raises what stopped the call after what came of the rest is kept."""
+    waiting = [each for each in turn.target.isbns if str(each) not in turn.item.outcomes]
+    known = await _take_known(turn, waiting)
+    known |= {
+        str(each): (
+            IsbnOutcome.FAILED,
+            "unrelated books share this number: nothing found under it would be right",
+        )
+        for each in waiting
+        if each.is_reserved
+    }
+    if known:
+        await _absorb(turn, _paid_for(known), known, only_unplaced=True)
+    wanted = [each for each in waiting if str(each) not in known]
+    if not wanted:
+        return _ended(turn, known)
+    share = await calls.ask(wanted, lane=turn.lane, consumer=consumer_of(turn.run.kind), job=turn.job)
+    enriched = await _store(turn, share.batch)
+    outcomes = _outcomes_of(share.batch, enriched)
+    await _absorb(
+        turn,
+        [record.key for record in share.batch.records],
+        outcomes,
+        units_shared=share.units if share.is_shared else 0,
+    )
+    if share.batch.failure is not None:
+        raise share.batch.failure
+    return _ended(turn, {**known, **outcomes})
+
+
+def _ended(turn: Turn, outcomes: Mapping[str, tuple[str, str | None]]) -> ItemState:
+    every = {**turn.item.outcomes, **outcomes}
+    is_empty = all(outcome == IsbnOutcome.NOT_FOUND for outcome, _ in every.values())
+    return ItemState.EMPTY if is_empty else ItemState.DONE
+
+
+async def _take_known(turn: Turn, isbns: Sequence[Isbn]) -> Outcomes:
+    """What need not be asked: answered not long ago."""
+    async with turn.database.connection() as connection:
+        answers = await IsbnAnswerStore(connection).find(PROVIDER, isbns)
+    freshness = turn.run.created_at - turn.run.fresh_since
+    outcomes: Outcomes = {}
+    for isbn, answer in answers.items():
+        until = answer.asks_again_at(freshness)
+        if until <= turn.clock.now():
+            continue
+        if answer.misses:
+            outcomes[str(isbn)] = (
+                IsbnOutcome.NOT_FOUND,
+                f"is not asked for again before {until:%Y-%m-%d %H:%M} UTC",
+            )
+        elif answer.asked_at >= turn.run.created_at:
+            outcomes[str(isbn)] = IsbnOutcome.FOUND, None
+        else:
+            outcomes[str(isbn)] = (
+                IsbnOutcome.SKIPPED_FRESH,
+                f"asked for at {answer.asked_at:%Y-%m-%d %H:%M} UTC",
+            )
+    return outcomes
+
+
+def _paid_for(outcomes: Outcomes) -> list[str]:
+    """ISBNs about which there is a record; a worker that died may have left it unabsorbed."""
+    return [
+        isbn
+        for isbn, (outcome, _) in outcomes.items()
+        if outcome in {IsbnOutcome.FOUND, IsbnOutcome.SKIPPED_FRESH}
+    ]
+
+
+async def _store(turn: Turn, batch: BookBatch) -> set[str]:
+    """Keep what was paid for, before anything else happens to it; returns the keys about which something new was said."""
+
+    async def store(connection: Connection) -> set[str]:
+        changed = await CatalogueStore(connection).save_records(batch.records)
+        await IsbnAnswerStore(connection).save(
+            PROVIDER,
+            found=sorted({record.key for record in batch.records}),
+            absent=sorted(map(str, batch.absent)),
+            asked_at=turn.clock.now(),
+        )
+        return set(changed)
+
+    return await in_transaction(turn.database, store)
+
+
+async def _absorb(
+    turn: Turn, keys: Sequence[str], outcomes: Outcomes, *, units_shared: int = 0, only_unplaced: bool = False
+) -> None:
+    """Bring records into the catalogue and write down what came of their ISBNs, in one transaction."""
+
+    async def bring(connection: Connection) -> None:
+        store = CatalogueStore(connection)
+        records = await store.find_records(PROVIDER, RecordKind.EDITION, keys)
+        if only_unplaced:
+            placed = await store.list_placed_records(PROVIDER, keys)
+            records = [each for each in records if each.key not in placed]
+        gained = await absorb(connection, records)
+        await HarvestStore(connection).advance_item(
+            turn.item,
+            total=None,
+            editions_found=gained.editions_found,
+            editions_new=gained.editions_new,
+            works_new=gained.works_new,
+            covers_wanted=gained.covers_wanted,
+            outcomes=outcomes,
+            units_shared=units_shared,
+            now=turn.clock.now(),
+        )
+
+    await in_transaction(turn.database, bring)
+
+
+def _outcomes_of(batch: BookBatch, enriched: Collection[str]) -> Outcomes:
+    """What came of each ISBN that was asked for; those that a failure left out have no outcome yet."""
+    outcomes: Outcomes = {
+        record.key: (IsbnOutcome.ENRICHED if record.key in enriched else IsbnOutcome.FOUND, None)
+        for record in batch.records
+    }
+    outcomes |= {str(each): (IsbnOutcome.NOT_FOUND, None) for each in batch.absent}
+    outcomes |= {
+        str(each): (IsbnOutcome.FAILED, "the provider's answer about it could not be read")
+        for each in batch.unclear
+    }
+    return outcomes

@@ -1,0 +1,36 @@
+"""A turn at an item of a run: what the work on one item is handed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from alexandria.clock import Clock
+from alexandria.domain.quota import Lane
+from alexandria.domain.targets import Target
+from alexandria.stores.harvests import Item, Run
+from alexandria.stores.postgres import Database
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One item in one worker's hands. `stopping` is asked between two calls."""
+
+    run: Run
+    item: Item
+    database: Database
+    clock: Clock
+    stopping: Callable[[], bool]
+
+    @property
+    def target(self) -> Target:
+        """What to ask for."""
+        return self.item.asks
+
+    @property
+    def lane(self) -> Lane:
+        """How urgent it is."""
+        return Lane(self.run.lane)
+
+    @property
+    def job(self) -> str:
+        """Under which name its calls stand in the ledger."""
+        return f"{self.run.id}/{self.item.position}"
