@@ -13,6 +13,7 @@ from alexandria.domain.errors import ConfigurationError, InvalidInput, ProviderE
 from alexandria.domain.quota import Account, Lane, Policy
 from alexandria.domain.quota_status import Forecast, Status
 from alexandria.domain.reconciling import Reconciliation
+from alexandria.foreground import Foreground, working_in_foreground
 from alexandria.harvest import Harvester
 from alexandria.harvest_isbns import IsbnCalls
 from alexandria.mirror import Mirror, Target
@@ -41,13 +42,9 @@ class App:
     quota_reports: QuotaReports
     gateway: Gateway
     isbndb: IsbndbProvider
-    isbn_calls: IsbnCalls
+    harvester: Harvester
+    foreground: Foreground
     objects: ObjectStore
-
-    @property
-    def harvester(self) -> Harvester:
-        """What takes items of runs."""
-        return Harvester(self.database, self.isbndb, self.isbn_calls, self.clock)
 
 
 @contextmanager
@@ -139,17 +136,20 @@ async def running_app(config: Config, database_url: str, *, clock: Clock | None 
             isbndb = IsbndbProvider(
                 gateway, base_url=config.isbndb_url, key=config.isbndb_key, policy=isbndb_policy(config)
             )
-            yield App(
-                config=config,
-                clock=clock,
-                database=database,
-                quota=quota,
-                quota_reports=QuotaReports(database, quota_clock),
-                gateway=gateway,
-                isbndb=isbndb,
-                isbn_calls=IsbnCalls(isbndb, clock),
-                objects=ObjectStore.open(objects_address(config)),
-            )
+            harvester = Harvester(database, isbndb, IsbnCalls(isbndb, clock), clock)
+            async with working_in_foreground(harvester) as foreground:
+                yield App(
+                    config=config,
+                    clock=clock,
+                    database=database,
+                    quota=quota,
+                    quota_reports=QuotaReports(database, quota_clock),
+                    gateway=gateway,
+                    isbndb=isbndb,
+                    harvester=harvester,
+                    foreground=foreground,
+                    objects=ObjectStore.open(objects_address(config)),
+                )
 
 
 def kv_mirror(app: App) -> Mirror | None:

@@ -7,9 +7,10 @@ object that is not there. Killed in between, the next attempt does the same agai
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 import pyvips
@@ -21,6 +22,7 @@ from alexandria.domain.covers import (
     CoverOutcome,
     CoverSize,
     CoverState,
+    CoverWish,
     Picture,
     Unfit,
     format_of,
@@ -35,9 +37,10 @@ from alexandria.domain.errors import (
     StoreUnavailable,
 )
 from alexandria.domain.isbn import Isbn
+from alexandria.stores.catalogue import CatalogueStore
 from alexandria.stores.covers import Cover, CoverStore
 from alexandria.stores.objects import ObjectStore
-from alexandria.stores.postgres import Database
+from alexandria.stores.postgres import Connection, Database
 
 log = structlog.get_logger()
 
@@ -95,6 +98,28 @@ class CoverPicture:
 
     body: bytes = field(repr=False)
     content_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hastened:
+    """What became of wishes for covers: every ISBN is in exactly one of the three."""
+
+    queued: frozenset[Isbn]
+    """An address is known, and it is asked for next."""
+    stored: frozenset[Isbn]
+    unknown: tuple[Isbn, ...]
+    """No source has named an address yet."""
+
+
+async def hasten_covers(connection: Connection, isbns: Sequence[Isbn], *, now: datetime) -> Hastened:
+    """Have the covers for these ISBNs fetched next, whatever became of them before, within the caller's transaction."""
+    store = CoverStore(connection)
+    addresses = await CatalogueStore(connection).find_cover_urls(isbns)
+    await store.want([CoverWish(isbn, url, now) for isbn, url in addresses.items()])
+    states = await store.hasten(isbns, now=now)
+    stored = frozenset(isbn for isbn, state in states.items() if state is CoverState.STORED)
+    unknown = tuple(isbn for isbn in isbns if isbn not in states)
+    return Hastened(frozenset(states) - stored, stored, unknown)
 
 
 async def fetch_cover(

@@ -64,6 +64,8 @@ class Outcome:
 
     next: Next
     delay: timedelta = timedelta(0)
+    error: AlexandriaError | None = None
+    """What makes the run wait, if something does."""
 
 
 async def start_run(
@@ -175,25 +177,27 @@ class Harvester:
         """What is to become of an item whose answer did not come: only a definite absence is an empty bibliography."""
         match error:
             case QuotaDenied():
-                return await self._pause(run, item, error.detail or error.reason, error.retry_at)
+                return await self._pause(run, item, error, error.detail or error.reason, error.retry_at)
             case RecordNotFound():
                 return await self._end(item, ItemState.EMPTY)
             case ProviderRefused() if error.status in _KEY_REFUSED:
                 # Everybody who shares the key was stopped with this answer: no item of the run is to blame.
-                return await self._pause(run, item, error.reason, None)
+                return await self._pause(run, item, error, error.reason, None)
             case ConfigurationError():
-                return await self._pause(run, item, str(error), None)
+                return await self._pause(run, item, error, str(error), None)
             case ProviderUnavailable():
                 return await self._try_later(item, error)
             case _:
                 return await self._end(item, ItemState.FAILED, str(error))
 
-    async def _pause(self, run: Run, item: Item, reason: str, resumes_at: datetime | None) -> Outcome:
+    async def _pause(
+        self, run: Run, item: Item, error: AlexandriaError, reason: str, resumes_at: datetime | None
+    ) -> Outcome:
         async with self.database.transaction() as connection:
             await HarvestStore(connection).pause_run(run.id, reason=reason, resumes_at=resumes_at)
         await self._leave(item, None)
         log.info("harvest_run.paused", run=run.id, reason=reason, resumes_at=resumes_at)
-        return Outcome(Next.PAUSED)
+        return Outcome(Next.PAUSED, error=error)
 
     async def _try_later(self, item: Item, failure: ProviderUnavailable) -> Outcome:
         async with self.database.connection() as connection:

@@ -36,7 +36,9 @@ async def take_feed(turn: Turn, isbndb: IsbndbProvider) -> ItemState | None:
     now = turn.clock.now()
     async with turn.database.connection() as connection:
         last = await HarvestStore(connection).find_last_feed(before=turn.run.created_at)
-    since = max(last - _OVERLAP, now - HISTORY) if last else now - HISTORY
+    # A day that began before the history does may be refused, or answered with nothing at all.
+    oldest = (now - HISTORY).date() + timedelta(days=1)
+    since = max((last - _OVERLAP).date(), oldest) if last else oldest
     outdated: dict[Isbn, None] = {}
     cursor, number, rows = None, 1, 0
     for _ in range(MOST_FEED_PAGES):
@@ -44,7 +46,7 @@ async def take_feed(turn: Turn, isbndb: IsbndbProvider) -> ItemState | None:
             return None
         try:
             page = await isbndb.updates(
-                updated_since=since.date(),
+                updated_since=since,
                 cursor=cursor,
                 page=number,
                 lane=turn.lane,

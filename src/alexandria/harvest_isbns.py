@@ -27,8 +27,10 @@ GATHERING_SECONDS = 0.2
 """How long ISBNs are gathered before one call asks for all of them: less than a reader notices, and less than the third of a second
 between two requests of a Premium plan."""
 
-_TOO_MANY = frozenset({DenialReason.EXHAUSTED, DenialReason.SHARE, DenialReason.CEILING})
-"""Denials that a smaller call may not meet: there are units left, but not so many."""
+_TOO_MANY = frozenset(
+    {DenialReason.EXHAUSTED, DenialReason.SHARE, DenialReason.CEILING, DenialReason.INVALID}
+)
+"""Denials that a smaller call may not meet: there are units left, but not so many, or a day never has so many."""
 
 
 class IsbnOutcome(StrEnum):
@@ -172,27 +174,24 @@ def _ended(turn: Turn, outcomes: Mapping[str, tuple[str, str | None]]) -> ItemSt
 
 
 async def _take_known(turn: Turn, isbns: Sequence[Isbn]) -> Outcomes:
-    """What need not be asked: answered not long ago."""
+    """What need not be asked: answered since the run began, or not long before unless the run asks for everything anew."""
     async with turn.database.connection() as connection:
         answers = await IsbnAnswerStore(connection).find(PROVIDER, isbns)
     freshness = turn.run.created_at - turn.run.fresh_since
     outcomes: Outcomes = {}
     for isbn, answer in answers.items():
         until = answer.asks_again_at(freshness)
-        if until <= turn.clock.now():
+        is_of_this_run = answer.asked_at > turn.run.created_at
+        if not is_of_this_run and (until <= turn.clock.now() or not freshness):
             continue
         if answer.misses:
-            outcomes[str(isbn)] = (
-                IsbnOutcome.NOT_FOUND,
-                f"is not asked for again before {until:%Y-%m-%d %H:%M} UTC",
-            )
-        elif answer.asked_at >= turn.run.created_at:
+            reason = None if is_of_this_run else f"is not asked for again before {until:%Y-%m-%d %H:%M} UTC"
+            outcomes[str(isbn)] = IsbnOutcome.NOT_FOUND, reason
+        elif is_of_this_run:
             outcomes[str(isbn)] = IsbnOutcome.FOUND, None
         else:
-            outcomes[str(isbn)] = (
-                IsbnOutcome.SKIPPED_FRESH,
-                f"asked for at {answer.asked_at:%Y-%m-%d %H:%M} UTC",
-            )
+            asked_at = f"asked for at {answer.asked_at:%Y-%m-%d %H:%M} UTC"
+            outcomes[str(isbn)] = IsbnOutcome.SKIPPED_FRESH, asked_at
     return outcomes
 
 

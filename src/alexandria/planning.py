@@ -176,15 +176,28 @@ async def plan_covers(connection: Connection, isbns: Sequence[Isbn], *, fresh_si
     return await _plan_calls(connection, Kind.COVERS, targets, fresh_since)
 
 
-async def plan_updates(connection: Connection, *, fresh_since: datetime, now: datetime) -> Plan:
-    """Plan to read the update feed and to ask again for what changed. Raises FeedNotGranted if that was refused today."""
+async def plan_missing_covers(
+    connection: Connection, *, limit: int, fresh_since: datetime, now: datetime
+) -> Plan:
+    """Plan to ask for editions without a cover's address that may be asked for now, at most `limit` of them."""
+    isbns = await IsbnAnswerStore(connection).list_gaps(
+        PROVIDER, only_covers=True, fresh_since=fresh_since, now=now, limit=limit
+    )
+    return await plan_covers(connection, isbns, fresh_since=fresh_since)
+
+
+async def plan_updates(connection: Connection, *, now: datetime) -> Plan:
+    """Plan to read the update feed and to ask again for what changed, however fresh it is.
+
+    Raises FeedNotGranted if the feed was refused within a day.
+    """
     refused_at = await HarvestStore(connection).find_feed_refused_at(FEED_NOT_GRANTED)
     if refused_at is not None and now < refused_at + FEED_REFUSED_FOR:
         raise FeedNotGranted(
             f"{FEED_NOT_GRANTED}; it is not asked again before {refused_at + FEED_REFUSED_FOR:%Y-%m-%d %H:%M} UTC"
         )
     feed = Target(TargetKind.FEED, "updates", "the update feed", units_expected=0)
-    return await _plan_calls(connection, Kind.UPDATES, [feed], fresh_since)
+    return await _plan_calls(connection, Kind.UPDATES, [feed], now)
 
 
 async def plan_gaps(

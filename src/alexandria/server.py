@@ -22,7 +22,7 @@ from granian.server.embed import Server
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from alexandria import __version__
-from alexandria.api import catalogue, harvests, health, problems, quota, security, usage
+from alexandria.api import catalogue, enriching, harvests, health, problems, quota, security, usage
 from alexandria.api.context import Context, WorkerState
 from alexandria.api.edge import Edge
 from alexandria.app import App, mirroring, running_app, running_database
@@ -108,7 +108,15 @@ def make_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    routers = (health.router, quota.router, usage.router, catalogue.router, harvests.router, page.router)
+    routers = (
+        health.router,
+        quota.router,
+        usage.router,
+        catalogue.router,
+        harvests.router,
+        enriching.router,
+        page.router,
+    )
     for router in routers:
         api.include_router(router)
     problems.install(api, clock)

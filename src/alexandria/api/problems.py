@@ -22,6 +22,7 @@ from alexandria.clock import Clock
 from alexandria.domain.errors import (
     AlexandriaError,
     ConfigurationError,
+    FeedNotGranted,
     InvalidInput,
     ProviderRefused,
     ProviderUnavailable,
@@ -64,6 +65,9 @@ class Problem(BaseModel):
     retry_at: datetime | None = Field(default=None, description="When to ask again; see also Retry-After.")
     retry_after_seconds: float | None = Field(
         default=None, description="The same as a span, for who has another clock; Retry-After rounds it up."
+    )
+    done: dict[str, Any] | None = Field(
+        default=None, description="What was done before; the run that it names goes on with the rest."
     )
 
 
@@ -138,6 +142,8 @@ class Refusal(Exception):
     """The same as a span, where it is known: the clock of `retry_at` may be the coordinator's."""
     errors: Sequence[FieldProblem] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    done: Mapping[str, Any] | None = None
+    """What was done before that, in the shape of the answer that could not be given."""
 
 
 def respond(refusal: Refusal, *, path: str, request_id: str, now: datetime) -> JSONResponse:
@@ -161,6 +167,7 @@ def respond(refusal: Refusal, *, path: str, request_id: str, now: datetime) -> J
         errors=list(refusal.errors) or None,
         retry_at=refusal.retry_at,
         retry_after_seconds=None if refusal.retry_after is None else refusal.retry_after.total_seconds(),
+        done=None if refusal.done is None else dict(refusal.done),
     )
     return JSONResponse(
         document.model_dump(mode="json", exclude_none=True),
@@ -177,6 +184,8 @@ def refusal_of(error: AlexandriaError, now: datetime) -> Refusal:
             return Refusal(
                 INVALID_INPUT, str(error), errors=[FieldProblem(field=error.field, reason=error.reason)]
             )
+        case FeedNotGranted():
+            return Refusal(CONFLICT, str(error))
         case RecordNotFound():
             return Refusal(NOT_FOUND, error.reason)
         case QuotaDenied():

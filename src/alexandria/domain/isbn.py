@@ -184,6 +184,23 @@ def read_isbns(texts: Iterable[object]) -> tuple[tuple[Isbn, ...], tuple[tuple[s
     return tuple(found), tuple(refused)
 
 
+def parse_each(texts: Iterable[str]) -> tuple[list[Isbn], dict[str, str]]:
+    """The valid ones of what a person sent, once each and in order, and text -> explanation of each that is none."""
+    valid: dict[Isbn, None] = {}
+    invalid: dict[str, str] = {}
+    for text in texts:
+        try:
+            isbn = Isbn.parse(text)
+        except InvalidIsbn as error:
+            invalid[text[:_MOST_CHARACTERS]] = error.reason
+            continue
+        if isbn.is_reserved:
+            invalid[text[:_MOST_CHARACTERS]] = _EXPLANATIONS[IsbnFault.RESERVED]
+        else:
+            valid[isbn] = None
+    return list(valid), invalid
+
+
 def _from_characters(characters: str, text: str) -> Isbn:
     """The ISBN of 9, 10 or 13 bare characters; `text` is what the error shows."""
     match len(characters):

@@ -401,6 +401,11 @@ class CatalogueStore:
         parameters = {"author_keys": list(author_keys), "offset": offset, "limit": limit}
         return await self.list_editions(await self._keys(queries.list_edition_keys_of_authors, parameters))
 
+    async def find_cover_urls(self, isbns: Sequence[Isbn]) -> dict[Isbn, str]:
+        """Where the covers of these editions are to be had, as far as their records say."""
+        rows = await self._fetch(queries.find_cover_urls, {"isbns": [str(each) for each in isbns]})
+        return {Isbn(row[0]): row[1] for row in rows}
+
     async def has_subject(self, subject: str) -> bool:
         """Whether some edition has this subject, upper and lower case alike. Looks at every edition when none has."""
         return bool((await self._fetch(queries.has_subject, {"subject": subject}))[0][0])

@@ -256,6 +256,12 @@ SELECT key FROM editions WHERE work_key = %(work_key)s ORDER BY published DESC N
 -- name: list_edition_keys_of_isbn
 SELECT edition_key FROM edition_isbns WHERE isbn = %(isbn)s ORDER BY is_first DESC, edition_key
 
+-- name: find_cover_urls
+SELECT edition_isbns.isbn, editions.cover_url
+  FROM edition_isbns
+  JOIN editions ON editions.key = edition_isbns.edition_key
+ WHERE edition_isbns.isbn = ANY(%(isbns)s) AND edition_isbns.is_first AND editions.cover_url IS NOT NULL
+
 -- name: has_subject
 SELECT EXISTS (SELECT FROM editions, unnest(subjects) AS subject WHERE lower(subject) = lower(%(subject)s))
 

@@ -79,6 +79,13 @@ class CoverStore:
         )
         return int(row[0]) if row else 0
 
+    async def hasten(self, isbns: Sequence[Isbn], *, now: datetime) -> dict[Isbn, CoverState]:
+        """Ask for these next, whatever became of them before; returns the state of each for which an address is known."""
+        parameters = {"isbns": [str(each) for each in isbns], "now": now}
+        return {
+            Isbn(row[0]): CoverState(row[1]) for row in await self._fetch(queries.hasten_covers, parameters)
+        }
+
     async def list_due(self, limit: int, now: datetime) -> list[Isbn]:
         """ISBNs to ask for by now, the longest waiting first; one stays in the list until its outcome is recorded."""
         return [

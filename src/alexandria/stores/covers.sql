@@ -16,6 +16,16 @@ WITH wishes AS (
 )
 SELECT count(*) FROM saved WHERE isbn13 NOT IN (SELECT isbn13 FROM already);
 
+-- name: hasten_covers
+-- Asked for next, ahead of those that have waited longer: somebody waits for them.
+WITH hastened AS (
+    UPDATE covers_wanted SET due_at = %(now)s - interval '30 days', state = 'wanted', attempts = 0, reason = NULL
+     WHERE isbn13 = ANY(%(isbns)s) AND state <> 'stored'
+    RETURNING isbn13
+)
+SELECT isbn13, CASE WHEN isbn13 IN (SELECT isbn13 FROM hastened) THEN 'wanted' ELSE state END AS state
+  FROM covers_wanted WHERE isbn13 = ANY(%(isbns)s);
+
 -- name: list_due_covers
 SELECT isbn13 FROM covers_wanted WHERE due_at <= %(now)s ORDER BY due_at, isbn13 LIMIT %(limit)s;
 

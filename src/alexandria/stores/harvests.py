@@ -66,6 +66,10 @@ class Run:
                 return f"authors, tier {tier}"
             case {"authors": [first, *others]}:
                 return f"{first} and {len(others):,} more" if others else str(first)
+            case {"isbns": int(count)}:
+                return f"{count:,} ISBNs" if count != 1 else "1 ISBN"
+            case {"author": str(author)}:
+                return author
             case {"start_month": first, "end_month": last}:
                 return f"new releases of {first}" if first == last else f"new releases of {first} to {last}"
             case _:
@@ -349,6 +353,22 @@ class HarvestStore:
     async def list_yields(self, *, since: datetime) -> list[Yield]:
         """What was expected of items that ended since then and what they brought, by what they asked for."""
         return await self._all(Yield, queries.list_yields, since=since)
+
+    async def count_isbn_outcomes(self, run_id: str) -> dict[str, int]:
+        """How many of a run's ISBNs came to which outcome; those without one yet are left out."""
+        cursor = await self._connection.execute(queries.count_isbn_outcomes, {"run_id": run_id})
+        return {row[0]: row[1] for row in await cursor.fetchall()}
+
+    async def list_failed_isbns(self, run_id: str, *, limit: int = 1000) -> list[tuple[str, str]]:
+        """ISBNs of a run that failed, and why."""
+        parameters = {"run_id": run_id, "limit": limit}
+        cursor = await self._connection.execute(queries.list_failed_isbns, parameters)
+        return [(row[0], row[1]) for row in await cursor.fetchall()]
+
+    async def count_calls(self, run_id: str) -> int:
+        """Requests that were reserved in a run's name, as far as single charges are still kept."""
+        row = await (await self._connection.execute(queries.count_calls, {"run_id": run_id})).fetchone()
+        return int(row[0]) if row else 0
 
     async def list_latest_failures(self, *, limit: int = 10) -> list[Failure]:
         """Items that failed for good, latest first."""

@@ -173,6 +173,26 @@ SELECT coalesce(sum(CASE
  WHERE run.state IN ('running', 'paused')
    AND item.state IN ('pending', 'running', 'partial')
 
+-- name: count_isbn_outcomes
+SELECT outcome.value ->> 0 AS outcome, count(*)::int
+  FROM harvest_items, jsonb_each(outcomes) AS outcome
+ WHERE run_id = %(run_id)s
+ GROUP BY 1
+
+-- name: list_failed_isbns
+-- With their reasons: those that failed by themselves, and those of an item that failed before they were answered.
+SELECT isbn, coalesce(outcomes -> isbn ->> 1, reason) AS reason
+  FROM harvest_items, unnest(isbns) AS isbn
+ WHERE run_id = %(run_id)s AND (outcomes -> isbn ->> 0 = 'failed' OR state = 'failed' AND NOT outcomes ? isbn)
+ ORDER BY position, isbn
+ LIMIT %(limit)s
+
+-- name: count_calls
+-- Calls in a run's own name, and those that its items shared with others, once for each.
+SELECT (SELECT count(*) FROM quota_reservations WHERE job = ANY(ARRAY(
+            SELECT run_id || '/' || position FROM harvest_items WHERE run_id = %(run_id)s)))::int
+       + (SELECT count(*) FROM harvest_items WHERE run_id = %(run_id)s AND units_shared > 0)::int AS calls
+
 -- name: list_latest_failures
 SELECT run_id, position, name, reason, updated_at FROM harvest_items
  WHERE state = 'failed' ORDER BY updated_at DESC LIMIT %(limit)s

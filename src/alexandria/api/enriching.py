@@ -1,0 +1,346 @@
+"""The harvesters over HTTP: small wishes are fulfilled while the caller waits, larger ones as a run; both say the same."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Body, Response
+
+from alexandria import harvest, planning
+from alexandria.api import enriching_shapes as shapes
+from alexandria.api.context import Responses, TheApp
+from alexandria.api.health import quota_status
+from alexandria.api.problems import Refusal, refusal_of
+from alexandria.app import App, isbndb_account
+from alexandria.covers import hasten_covers
+from alexandria.domain.errors import AlexandriaError, InvalidInput, QuotaDenied
+from alexandria.domain.isbn import parse_each
+from alexandria.domain.plans import Plan
+from alexandria.domain.quota import Lane
+from alexandria.foreground import MOST_UNITS
+from alexandria.harvest_isbns import IsbnOutcome
+from alexandria.stores.harvests import HarvestStore, Item, ItemState, Progress, Run, RunState
+
+router = APIRouter(tags=["harvests"])
+
+Answer = TypeVar("Answer", bound=shapes.Work)
+
+_ANSWERS: Responses = {
+    200: {"description": "It was done at once."},
+    202: {"description": "It is being done: the header Location names the run."},
+    401: {"description": "A token is needed."},
+    403: {"description": "Not from there."},
+    409: {"description": "That harvester is switched off, or the plan of the key lacks what it needs."},
+    413: {"description": "Too much was sent."},
+    415: {"description": "What is sent must be JSON."},
+    429: {
+        "description": "The quota has no room. `done` says what was done; the run that it names goes on with the rest by itself."
+    },
+    502: {"description": "The provider refuses the key; `done` says what was done."},
+    503: {"description": "A setting is missing, or the database does not answer."},
+}
+
+
+@dataclass(frozen=True)
+class _Result:
+    """A run as it stands when its caller is answered."""
+
+    run: Run
+    progress: Progress
+    items: list[Item]
+    outcomes: Mapping[str, int]
+    errors: list[tuple[str, str]]
+    work: dict[str, Any]
+    stopped_by: AlexandriaError | None
+
+    @property
+    def failed_targets(self) -> list[shapes.FailedTarget]:
+        """Items that failed, and why."""
+        return [
+            shapes.FailedTarget(name=each.name, error=each.reason or "")
+            for each in self.items
+            if each.state == ItemState.FAILED
+        ]
+
+
+async def _do(app: App, plan: Plan, *, parameters: Mapping[str, object], small: Lane) -> _Result:
+    """Start a run for a plan; work on a small one at once, in the lane `small`, and leave a larger one to the workers."""
+    isbndb_account(app.config)  # without a key the run could never do anything: say so now
+    began = app.clock.monotonic()
+    is_small = plan.units_expected <= MOST_UNITS
+    async with app.database.transaction() as connection:
+        run_id = await harvest.start_run(
+            connection,
+            plan,
+            lane=small if is_small else Lane.BULK,
+            now=app.clock.now(),
+            parameters=parameters,
+        )
+    stopped_by = await app.foreground.work(run_id) if is_small else None
+    async with app.database.transaction() as connection:
+        harvests = HarvestStore(connection)
+        run = await harvest.get_run(connection, run_id)
+        progress = await harvests.get_progress(run_id)
+        items = await harvests.list_items(run_id, limit=planning.MOST_ISBNS)
+        outcomes = await harvests.count_isbn_outcomes(run_id)
+        errors = await harvests.list_failed_isbns(run_id)
+        calls = await harvests.count_calls(run_id)
+    work = {
+        "run": run_id,
+        "state": run.state,
+        "units_used": progress.units,
+        "api_calls": calls,
+        "duration_ms": round(1000 * (app.clock.monotonic() - began)),
+        "quota": await quota_status(app),
+    }
+    return _Result(run, progress, items, outcomes, errors, work, stopped_by)
+
+
+def _answer(app: App, answer: Answer, result: _Result, response: Response) -> Answer:
+    """The answer with its status; as a problem document when the quota, or the provider, stopped the run."""
+    if result.stopped_by is not None:
+        refusal = refusal_of(result.stopped_by, app.clock.now())
+        raise Refusal(
+            refusal.kind,
+            refusal.detail,
+            refusal.reason,
+            refusal.retry_at,
+            refusal.retry_after,
+            done=answer.model_dump(mode="json"),
+        )
+    if result.run.state == RunState.RUNNING or result.run.state == RunState.PAUSED:
+        response.status_code = 202
+    response.headers["Location"] = f"/api/runs/{result.run.id}"
+    return answer
+
+
+def _fresh_since(app: App, *, refresh: bool) -> datetime:
+    now = app.clock.now()
+    return now if refresh else now - app.config.freshness
+
+
+@router.post("/api/enrich/batch-direct", summary="Enrich editions by ISBN", responses=_ANSWERS)
+async def enrich_batch(
+    app: TheApp, wanted: Annotated[shapes.Batch, Body()], response: Response
+) -> shapes.BatchAnswer:
+    """Ask for up to 1,000 ISBNs: one unit each, less those that need not be asked. Up to 100 are done while you wait."""
+    valid, invalid = parse_each(wanted.isbns)
+    if not valid:
+        raise InvalidInput(
+            "isbns", wanted.isbns[0], f"holds no valid ISBN; the first: {next(iter(invalid.values()))}"
+        )
+    fresh_since = _fresh_since(app, refresh=wanted.refresh)
+    async with app.database.connection() as connection:
+        plan = await planning.plan_isbns(connection, valid, fresh_since=fresh_since)
+    result = await _do(
+        app, plan, parameters={"isbns": len(valid), "source": wanted.source}, small=Lane.INTERACTIVE
+    )
+    errors = [*invalid.items(), *result.errors]
+    count = result.outcomes.get
+    found = count(IsbnOutcome.FOUND, 0) + count(IsbnOutcome.ENRICHED, 0)
+    rest = count(IsbnOutcome.NOT_FOUND, 0) + count(IsbnOutcome.SKIPPED_FRESH, 0)
+    answer = shapes.BatchAnswer(
+        requested=len(valid) + len(invalid),
+        found=found,
+        enriched=count(IsbnOutcome.ENRICHED, 0),
+        failed=len(errors),
+        not_found=count(IsbnOutcome.NOT_FOUND, 0),
+        skipped_fresh=count(IsbnOutcome.SKIPPED_FRESH, 0),
+        pending=len(valid) - found - rest - len(result.errors),
+        covers_queued=result.progress.covers_wanted,
+        errors=[shapes.FailedIsbn(isbn=isbn, error=error) for isbn, error in errors],
+        **result.work,
+    )
+    return _answer(app, answer, result, response)
+
+
+@router.post(
+    "/api/authors/enrich-bibliography", summary="Enrich one author's bibliography", responses=_ANSWERS
+)
+async def enrich_bibliography(
+    app: TheApp, wanted: Annotated[shapes.Bibliography, Body()], response: Response
+) -> shapes.BibliographyAnswer:
+    """Ask for an author's books, 100 for a unit. The author is given by name, or by key when several bear the name."""
+    terms: dict[str, Any] = {
+        "max_pages": wanted.max_pages,
+        "fresh_since": _fresh_since(app, refresh=not wanted.skip_existing),
+        "now": app.clock.now(),
+        "whole": not wanted.skip_existing,
+    }
+    async with app.database.connection() as connection:
+        if wanted.author_key is not None:
+            plan = await planning.plan_author(connection, wanted.author_key, **terms)
+        else:
+            plan = await planning.plan_authors(connection, [wanted.author_name or ""], **terms)
+    author = plan.lines[0].name
+    result = await _do(app, plan, parameters={"author": author}, small=Lane.INTERACTIVE)
+    progress = result.progress
+    answer = shapes.BibliographyAnswer(
+        author=author,
+        books_found=progress.editions_found,
+        already_existed=progress.editions_found - progress.editions_new,
+        enriched=progress.editions_new,
+        covers_queued=progress.covers_wanted,
+        failed=progress.failed,
+        pages_fetched=sum(each.next_page - 1 for each in result.items),
+        quota_exhausted=isinstance(result.stopped_by, QuotaDenied),
+        errors=result.failed_targets,
+        **result.work,
+    )
+    return _answer(app, answer, result, response)
+
+
+@router.post(
+    "/api/books/enrich-new-releases", summary="Enrich what was published in some months", responses=_ANSWERS
+)
+async def enrich_new_releases(
+    app: TheApp, wanted: Annotated[shapes.NewReleases, Body()], response: Response
+) -> shapes.NewReleasesAnswer:
+    """Ask for the books of some months, 100 for a unit: of all subjects, or of some."""
+    last_month = wanted.end_month or wanted.start_month
+    async with app.database.connection() as connection:
+        plan = await planning.plan_new_releases(
+            connection,
+            wanted.start_month,
+            last_month,
+            subjects=wanted.subjects,
+            today=app.clock.now(),
+            max_pages=wanted.max_pages_per_month,
+            fresh_since=_fresh_since(app, refresh=not wanted.skip_existing),
+        )
+    parameters: dict[str, object] = {"start_month": wanted.start_month, "end_month": last_month}
+    if wanted.subjects:
+        parameters["subjects"] = wanted.subjects
+    result = await _do(app, plan, parameters=parameters, small=Lane.SCHEDULED)
+    progress = result.progress
+    answer = shapes.NewReleasesAnswer(
+        start_month=wanted.start_month,
+        end_month=last_month,
+        months_processed=progress.done,
+        total_books_found=progress.editions_found,
+        already_existed=progress.editions_found - progress.editions_new,
+        newly_enriched=progress.editions_new,
+        covers_queued=progress.covers_wanted,
+        failed=progress.failed,
+        quota_exhausted=isinstance(result.stopped_by, QuotaDenied),
+        errors=result.failed_targets,
+        **result.work,
+    )
+    return _answer(app, answer, result, response)
+
+
+@router.post("/api/harvest/covers", summary="Ask for covers that are missing", responses=_ANSWERS)
+async def harvest_covers(
+    app: TheApp, response: Response, wanted: Annotated[shapes.CoversHarvest | None, Body()] = None
+) -> shapes.CoversAnswer:
+    """Ask where the covers of editions are that have none, the newest editions first. Workers fetch what is found."""
+    wanted = wanted or shapes.CoversHarvest()
+    fresh_since, now = _fresh_since(app, refresh=False), app.clock.now()
+    async with app.database.connection() as connection:
+        plan = await planning.plan_missing_covers(
+            connection, limit=wanted.batch_size, fresh_since=fresh_since, now=now
+        )
+    result = await _do(app, plan, parameters={"covers": plan.units_expected}, small=Lane.SCHEDULED)
+    count, progress = result.outcomes.get, result.progress
+    found = count(IsbnOutcome.FOUND, 0) + count(IsbnOutcome.ENRICHED, 0)
+    answer = shapes.CoversAnswer(
+        queried=plan.units_expected,
+        found_in_isbndb=found,
+        editions_updated=count(IsbnOutcome.ENRICHED, 0),
+        covers_queued=progress.covers_wanted,
+        no_cover_url=max(0, found - progress.covers_wanted),
+        pending=plan.units_expected - sum(result.outcomes.values()),
+        errors=[shapes.FailedIsbn(isbn=isbn, error=error) for isbn, error in result.errors],
+        **result.work,
+    )
+    return _answer(app, answer, result, response)
+
+
+@router.post("/api/covers/queue", summary="Wish for covers", responses=_ANSWERS)
+async def queue_covers(
+    app: TheApp, wanted: Annotated[shapes.CoverQueue, Body()], response: Response
+) -> shapes.CoverQueueAnswer:
+    """Have the covers of up to 100 books fetched next. Where one is to be had is asked for if nobody knows: a unit each."""
+    valid, invalid = parse_each([each.isbn for each in wanted.books])
+    began = app.clock.monotonic()
+    async with app.database.transaction() as connection:
+        known = await hasten_covers(connection, valid, now=app.clock.now())
+    errors = invalid
+    work: dict[str, Any] = {
+        "run": None,
+        "state": "done",
+        "units_used": 0,
+        "api_calls": 0,
+        "duration_ms": 0,
+    }
+    result = None
+    if known.unknown:
+        async with app.database.connection() as connection:
+            plan = await planning.plan_covers(
+                connection, known.unknown, fresh_since=_fresh_since(app, refresh=False)
+            )
+        result = await _do(app, plan, parameters={"covers": len(known.unknown)}, small=Lane.INTERACTIVE)
+        work = result.work
+        errors |= dict(result.errors)
+    answer = shapes.CoverQueueAnswer(
+        queued=len(known.queued),
+        stored=len(known.stored),
+        asked=len(known.unknown) - (len(result.errors) if result else 0),
+        failed=len(errors),
+        errors=[shapes.FailedIsbn(isbn=isbn, error=error) for isbn, error in errors.items()],
+        **{
+            **work,
+            "duration_ms": round(1000 * (app.clock.monotonic() - began)),
+            "quota": await quota_status(app),
+        },
+    )
+    if result is None:
+        return answer
+    return _answer(app, answer, result, response)
+
+
+@router.post("/api/harvest/updates", summary="Ask again for what has changed", responses=_ANSWERS)
+async def harvest_updates(
+    app: TheApp, response: Response, wanted: Annotated[shapes.UnitsAtMost | None, Body()] = None
+) -> shapes.HarvestAnswer:
+    """Read the provider's update feed, for nothing, and ask again for those editions of ours that changed, for a unit each."""
+    wanted = wanted or shapes.UnitsAtMost()
+    async with app.database.connection() as connection:
+        plan = await planning.plan_updates(connection, now=app.clock.now())
+    return await _harvest(app, plan, wanted, response)
+
+
+@router.post("/api/harvest/gaps", summary="Fill gaps", responses=_ANSWERS)
+async def harvest_gaps(
+    app: TheApp, response: Response, wanted: Annotated[shapes.UnitsAtMost | None, Body()] = None
+) -> shapes.HarvestAnswer:
+    """Ask for pages of authors of whom the provider has more than we read, then for editions that lack fields."""
+    wanted = wanted or shapes.UnitsAtMost()
+    async with app.database.connection() as connection:
+        plan = await planning.plan_gaps(
+            connection,
+            max_units=wanted.max_units,
+            max_pages=planning.MOST_PAGES,
+            fresh_since=_fresh_since(app, refresh=False),
+            now=app.clock.now(),
+        )
+    return await _harvest(app, plan, wanted, response)
+
+
+async def _harvest(
+    app: App, plan: Plan, wanted: shapes.UnitsAtMost, response: Response
+) -> shapes.HarvestAnswer:
+    result = await _do(app, plan, parameters={"max_units": wanted.max_units}, small=Lane.SCHEDULED)
+    progress = result.progress
+    answer = shapes.HarvestAnswer(
+        targets=progress.items,
+        done=progress.done,
+        failed=progress.failed,
+        editions_found=progress.editions_found,
+        editions_new=progress.editions_new,
+        covers_queued=progress.covers_wanted,
+        errors=result.failed_targets,
+        **result.work,
+    )
+    return _answer(app, answer, result, response)

@@ -1,0 +1,209 @@
+"""What the harvesters take and give: as in the predecessor's API where that had it (predecessor.md, sections 1.2 to 1.5), and more.
+
+An answer is the same whether the work was done while the caller waited (200), goes on (202), or has to wait for units (429, where
+it stands in `done`): `state` and `run` say which, and /api/runs/{run} how it goes on.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from alexandria import planning
+from alexandria.api.shapes import QuotaStatus, Shape, one_line
+
+MOST_BOOKS = 100
+"""In one request for covers (predecessor.md, 1.9.3)."""
+
+
+class Wish(BaseModel):
+    """What all requests have in common: nothing is guessed, and what is not known here is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class FailedIsbn(Shape):
+    """An ISBN with which something is wrong."""
+
+    isbn: str
+    error: str
+
+
+class FailedTarget(Shape):
+    """Something that was asked for and did not come."""
+
+    name: str
+    error: str
+
+
+class Batch(Wish):
+    """ISBNs to ask for."""
+
+    isbns: list[Annotated[str, Field(max_length=200)]] = Field(
+        min_length=1,
+        max_length=planning.MOST_ISBNS,
+        description="In any written form; invalid ones are named and the rest is done.",
+        examples=[["9780140449136", "0-306-40615-2"]],
+    )
+    source: Annotated[str, AfterValidator(one_line)] = Field(
+        default="batch-direct", description="Who asks, in a word or two; kept with the run."
+    )
+    refresh: bool = Field(default=False, description="Ask again for what was asked not long ago.")
+
+
+class Work(Shape):
+    """How the work on a request stands."""
+
+    run: str | None = Field(description="The run that it is: /api/runs/{run}. null: there was nothing to do.")
+    state: Literal["running", "paused", "done", "failed", "cancelled"]
+    units_used: int
+    api_calls: int = Field(description="Requests to the provider.")
+    duration_ms: int
+    quota: QuotaStatus
+
+
+class BatchAnswer(Work):
+    """What came of a batch. `requested` is the sum of found, not_found, skipped_fresh, failed and pending."""
+
+    requested: int = Field(description="Different ISBNs that were sent, invalid ones included.")
+    found: int = Field(description="Known to a provider.")
+    enriched: int = Field(description="Of these, about which it said something new.")
+    failed: int = Field(description="See `errors`.")
+    not_found: int = Field(
+        description="Definitely unknown, now or when it was last asked and it is too early to ask again."
+    )
+    skipped_fresh: int = Field(description="Asked for not long ago: it would bring nothing new.")
+    pending: int = Field(description="Not asked for yet.")
+    covers_queued: int
+    errors: list[FailedIsbn]
+
+
+class Bibliography(Wish):
+    """Whose books to ask for."""
+
+    author_name: Annotated[str, AfterValidator(one_line)] | None = Field(
+        default=None, examples=["Mary Shelley"]
+    )
+    author_key: Annotated[str, AfterValidator(one_line)] | None = Field(
+        default=None, description="As /api/authors shows it.", examples=["OL25342A"]
+    )
+    max_pages: int = Field(
+        default=10, ge=1, le=planning.MOST_PAGES, description="Pages of 100 books to ask for at most."
+    )
+    skip_existing: bool = Field(
+        default=True, description="Don't ask again for pages that are fresh; ask only for what is new."
+    )
+
+    @model_validator(mode="after")
+    def _names_one_author(self) -> Self:
+        if (self.author_name is None) == (self.author_key is None):
+            raise ValueError("give either author_name or author_key")
+        return self
+
+
+class BibliographyAnswer(Work):
+    """What came of a bibliography."""
+
+    author: str
+    books_found: int
+    already_existed: int
+    enriched: int = Field(description="Editions that the catalogue did not hold before.")
+    covers_queued: int
+    failed: int
+    pages_fetched: int = Field(description="Pages read, from the provider or from our store.")
+    quota_exhausted: bool
+    errors: list[FailedTarget]
+
+
+class NewReleases(Wish):
+    """Which months' books to ask for."""
+
+    start_month: str = Field(description="`YYYY-MM`.", max_length=10, examples=["2026-10"])
+    end_month: str | None = Field(default=None, max_length=10, description="Included; null: the first alone.")
+    max_pages_per_month: int = Field(
+        default=20,
+        ge=1,
+        le=planning.MOST_PAGES,
+        description="Pages of 100 books to ask for at most, for each month and subject.",
+    )
+    subjects: list[Annotated[str, AfterValidator(one_line)]] = Field(
+        default_factory=list, max_length=50, description="Only books with one of these; none: all books."
+    )
+    skip_existing: bool = Field(default=True, description="Don't ask again for pages that are fresh.")
+
+
+class NewReleasesAnswer(Work):
+    """What came of the months."""
+
+    start_month: str
+    end_month: str
+    months_processed: int = Field(description="Months, or months with a subject, that are read to their end.")
+    total_books_found: int
+    already_existed: int
+    newly_enriched: int
+    covers_queued: int
+    failed: int
+    quota_exhausted: bool
+    errors: list[FailedTarget]
+
+
+class CoversHarvest(Wish):
+    """How many editions without a cover to ask for."""
+
+    batch_size: int = Field(
+        default=100,
+        ge=1,
+        le=1000,
+        description="Editions to ask for at most: a unit each, unless a free source answers.",
+    )
+
+
+class CoversAnswer(Work):
+    """What came of asking for covers."""
+
+    queried: int = Field(description="Editions without a known cover that are asked for.")
+    found_in_isbndb: int
+    editions_updated: int
+    covers_queued: int = Field(description="Covers that are fetched next.")
+    no_cover_url: int = Field(description="Found, but without a cover's address.")
+    pending: int
+    errors: list[FailedIsbn]
+
+
+class CoverBook(Wish):
+    """A book whose cover is wanted."""
+
+    isbn: str = Field(max_length=200)
+
+
+class CoverQueue(Wish):
+    """Books whose covers are wanted."""
+
+    books: list[CoverBook] = Field(min_length=1, max_length=MOST_BOOKS)
+
+
+class CoverQueueAnswer(Work):
+    """What became of the wishes. Each book is in exactly one of queued, stored, asked and failed."""
+
+    queued: int = Field(description="Where to fetch it is known, and it is fetched next.")
+    stored: int = Field(description="The cover is there already.")
+    asked: int = Field(description="A provider is asked where it is, as `run`.")
+    failed: int
+    errors: list[FailedIsbn]
+
+
+class UnitsAtMost(Wish):
+    """How much to spend at most."""
+
+    max_units: int = Field(default=planning.MOST_UNITS, ge=1, le=100_000)
+
+
+class HarvestAnswer(Work):
+    """What came of a harvest that chose its targets itself."""
+
+    targets: int = Field(description="Pages of authors and calls for ISBNs, the update feed included.")
+    done: int
+    failed: int
+    editions_found: int
+    editions_new: int
+    covers_queued: int
+    errors: list[FailedTarget]

@@ -1,0 +1,202 @@
+"""Harvesting ISBNs against the sandbox: each is paid once, asked again at its time, and shared with who else asks."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from psycopg.errors import RaiseException
+
+from alexandria import harvest, planning
+from alexandria.app import App
+from alexandria.domain.isbn import Isbn
+from alexandria.domain.quota import Lane
+from alexandria.harvest import Next
+from alexandria.sandbox.faults import FaultKind
+from alexandria.sandbox.server import running_sandbox
+from alexandria.sandbox.world import World
+from alexandria.stores.harvests import HarvestStore, ItemState, RunState
+from conftest import Environment, SetClock
+from harvesting import FAST, app_on, every, items_of, listed_isbns, run_of, start, take_all, unknown_isbns
+
+ALL_DAY = {"interactive_percent": 0, "scheduled_percent": 0}
+"""Nothing is kept for others, so that the whole day can be spent."""
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World.invent(seed=5, authors=8, works_per_top_author=60)
+
+
+async def ask(app: App, isbns: list[Isbn], *, fresh_for: timedelta | None = None) -> str:
+    """A run over these ISBNs, taken to where it gets."""
+    since = app.clock.now() - (app.config.freshness if fresh_for is None else fresh_for)
+    async with app.database.connection() as connection:
+        plan = await planning.plan_isbns(connection, isbns, fresh_since=since)
+    run_id = await start(app, plan, isbns=len(isbns))
+    await take_all(app, run_id)
+    return run_id
+
+
+async def outcomes_of(app: App, run_id: str) -> dict[str, int]:
+    async with app.database.connection() as connection:
+        return await HarvestStore(connection).count_isbn_outcomes(run_id)
+
+
+async def editions_with(app: App, isbns: list[Isbn]) -> set[str]:
+    async with app.database.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT isbn FROM edition_isbns WHERE isbn = ANY(%s)", [every(isbns)]
+        )
+        return {row[0] for row in await cursor.fetchall()}
+
+
+async def test_isbns_are_enriched_for_a_unit_each_and_what_is_unknown_is_remembered(
+    world: World, environment_for: Environment
+) -> None:
+    known, unknown = listed_isbns(world)[:120], unknown_isbns(world, 5)
+    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+        run_id = await ask(app, [*known, *unknown])
+        run, progress = await run_of(app, run_id)
+        assert (run.state, progress.items, progress.failed) == (RunState.DONE, 2, 0)
+        assert await outcomes_of(app, run_id) == {"enriched": 120, "not_found": 5}
+        assert (sandbox.spent(), progress.units) == (125, 125)
+        assert await editions_with(app, known) == set(every(known))
+        assert progress.editions_new == progress.editions_found > 100
+
+        again = await ask(app, [*known, *unknown])
+        assert await outcomes_of(app, again) == {"skipped_fresh": 120, "not_found": 5}
+        assert sandbox.spent() == 125, "asking again buys nothing"
+        assert (await run_of(app, again))[1].units == 0
+
+
+async def test_what_is_not_there_is_asked_again_after_a_day_a_week_and_a_month(
+    world: World, environment_for: Environment
+) -> None:
+    clock, isbns = SetClock(), unknown_isbns(world, 2)
+    async with (
+        running_sandbox(world, switches=FAST, clock=clock) as sandbox,
+        app_on(environment_for(sandbox), clock=clock) as app,
+    ):
+
+        async def units() -> int:
+            return (await run_of(app, await ask(app, isbns)))[1].units
+
+        assert await units() == 2
+        for days in (1, 7, 30, 30):
+            clock.advance(timedelta(days=days) - timedelta(minutes=10))
+            assert await units() == 0, f"asked before {days} days were over"
+            clock.advance(timedelta(minutes=11))
+            assert await units() == 2, f"not asked after {days} days"
+
+
+async def test_too_few_units_buy_as_many_isbns_as_there_are_units_and_the_rest_the_next_day(
+    world: World, environment_for: Environment
+) -> None:
+    clock, isbns = SetClock(), listed_isbns(world)[:150]
+    async with (
+        running_sandbox(world, switches=FAST, clock=clock) as sandbox,
+        app_on(environment_for(sandbox, safe_limit=67, **ALL_DAY), clock=clock) as app,
+    ):
+        run_id = await ask(app, isbns)
+        run, progress = await run_of(app, run_id)
+        assert (run.state, sandbox.spent()) == (RunState.PAUSED, 67)
+        assert await outcomes_of(app, run_id) == {"enriched": 67}
+        assert run.resumes_at is not None
+        while run.state == RunState.PAUSED:
+            assert run.resumes_at is not None
+            clock.advance(run.resumes_at - clock.now() + timedelta(seconds=1))
+            async with app.database.transaction() as connection:
+                await harvest.resume_run(connection, run_id, now=clock.now())
+            await take_all(app, run_id)
+            run, progress = await run_of(app, run_id)
+        assert await outcomes_of(app, run_id) == {"enriched": 150}
+        assert (run.state, progress.units) == (RunState.DONE, 150)
+        assert not sandbox.repeated()
+
+
+async def test_callers_at_the_same_moment_share_one_call_and_nobody_pays_twice(
+    world: World, environment_for: Environment
+) -> None:
+    isbns = listed_isbns(world)[:30]
+    wishes = [isbns[:12], isbns[8:20], isbns[20:30], isbns[:5]]
+    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+        runs = []
+        for wish in wishes:
+            async with app.database.connection() as connection:
+                plan = await planning.plan_isbns(
+                    connection, wish, fresh_since=app.clock.now() - app.config.freshness
+                )
+            runs.append(await start(app, plan, lane=Lane.INTERACTIVE, isbns=len(wish)))
+        taken = await asyncio.gather(*(app.harvester.take(run_id, 1) for run_id in runs))
+        assert [each.next for each in taken] == [Next.ENDED] * 4
+        bulk = [call for call in sandbox.calls if call.endpoint == "bulk"]
+        assert (len(bulk), sandbox.spent()) == (1, 30)
+        for run_id, wish in zip(runs, wishes, strict=True):
+            outcomes = await outcomes_of(app, run_id)
+            assert set(outcomes) <= {"enriched", "found"}
+            assert sum(outcomes.values()) == len(wish)
+            assert (await run_of(app, run_id))[1].units == len(wish), "each names what it asked for"
+
+
+async def test_what_was_paid_for_survives_a_death_before_it_is_in_the_catalogue(
+    world: World, environment_for: Environment
+) -> None:
+    isbns = listed_isbns(world)[:10]
+    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+        async with app.database.connection() as connection:
+            plan = await planning.plan_isbns(
+                connection, isbns, fresh_since=app.clock.now() - app.config.freshness
+            )
+            run_id = await start(app, plan)
+            await connection.execute(
+                "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'disk on fire'; END $$"
+            )
+            await connection.execute(
+                "CREATE TRIGGER fail BEFORE INSERT ON contributions EXECUTE FUNCTION fail()"
+            )
+            with pytest.raises(RaiseException):
+                await app.harvester.take(run_id, 1)
+            await connection.execute("DROP TRIGGER fail ON contributions")
+        assert await editions_with(app, isbns) == set()
+        async with app.database.transaction() as connection:
+            await harvest.resume_run(connection, run_id, now=app.clock.now(), retry_failed=True)
+        await app.harvester.take(run_id, 1)
+        assert sandbox.spent() == 10, "paid once"
+        assert await outcomes_of(app, run_id) == {"found": 10}
+        assert await editions_with(app, isbns) == set(every(isbns))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        FaultKind.ERROR_500,
+        FaultKind.UNAVAILABLE_503,
+        FaultKind.CUT_BODY,
+        FaultKind.TRUNCATED_JSON,
+        FaultKind.DROP_AFTER,
+    ],
+)
+async def test_a_failure_is_no_absence(world: World, environment_for: Environment, kind: FaultKind) -> None:
+    isbns = listed_isbns(world)[:8]
+    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+        sandbox.faults.add(kind, endpoint="bulk", count=1)
+        run_id = await ask(app, isbns)
+        for _ in range(5):
+            async with app.database.transaction() as connection:
+                await connection.execute("UPDATE harvest_items SET retry_at = NULL")
+            await app.harvester.take(run_id, 1)
+        assert await outcomes_of(app, run_id) == {"enriched": 8}
+
+
+async def test_numbers_that_unrelated_books_share_are_never_asked_for(
+    world: World, environment_for: Environment
+) -> None:
+    reserved = Isbn.parse("9780000000002")
+    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+        run_id = await ask(app, [reserved])
+        async with app.database.connection() as connection:
+            failed = await HarvestStore(connection).list_failed_isbns(run_id)
+        assert [isbn for isbn, _ in failed] == [str(reserved)]
+        assert "share this number" in failed[0][1]
+        assert sandbox.spent() == 0
+        assert [each.state for each in await items_of(app, run_id)] == [ItemState.DONE]
