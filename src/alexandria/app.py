@@ -1,6 +1,7 @@
 """The application: the one place that wires configuration, stores and providers together."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -17,12 +18,11 @@ from alexandria.foreground import Foreground, working_in_foreground
 from alexandria.harvest import Harvester
 from alexandria.harvest_isbns import IsbnCalls
 from alexandria.mirror import Mirror, Target
-from alexandria.planning import MOST_PAGES
+from alexandria.outlook import read_backlog
 from alexandria.providers.gateway import Gateway
-from alexandria.providers.isbndb import PAGE_SIZE, PROVIDER, IsbndbProvider
+from alexandria.providers.isbndb import PROVIDER, IsbndbProvider
 from alexandria.providers.policies import POLICIES
 from alexandria.stores.embedded import running_server
-from alexandria.stores.harvests import HarvestStore
 from alexandria.stores.objects import ObjectStore
 from alexandria.stores.postgres import Database, migrate
 from alexandria.stores.quota import QuotaStore
@@ -97,9 +97,8 @@ async def read_forecast(app: App, status: Status) -> Forecast:
     units_queued = 0
     if status.account.provider == PROVIDER:
         async with app.database.connection() as connection:
-            units_queued = await HarvestStore(connection).sum_units_queued(
-                page_size=PAGE_SIZE, most_pages=MOST_PAGES
-            )
+            backlog = await read_backlog(connection)
+        units_queued = math.ceil(sum(each.units for each in backlog))
     return status.forecast(await app.quota_reports.sum_recently_charged(status), units_queued=units_queued)
 
 

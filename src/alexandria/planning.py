@@ -180,6 +180,7 @@ async def plan_missing_covers(
     connection: Connection, *, limit: int, fresh_since: datetime, now: datetime
 ) -> Plan:
     """Plan to ask for editions without a cover's address that may be asked for now, at most `limit` of them."""
+    _check_units(limit)
     isbns = await IsbnAnswerStore(connection).list_gaps(
         PROVIDER, only_covers=True, fresh_since=fresh_since, now=now, limit=limit
     )
@@ -258,12 +259,12 @@ def _month(field: str, text: str) -> int:
     return int(year) * 12 + int(month) - 1
 
 
-async def read_yields(connection: Connection, *, since: datetime) -> Yields:
+async def read_experiences(connection: Connection, *, since: datetime) -> list[Experience]:
     """How what was expected since then compares with what came."""
-    return Yields.learnt(
+    return [
         Experience(TargetKind(each.target), each.units, each.editions_expected, each.editions_new)
         for each in await HarvestStore(connection).list_yields(since=since)
-    )
+    ]
 
 
 async def _plan_people(
@@ -352,7 +353,7 @@ async def _in_order(
     max_pages: int,
     fresh_since: datetime,
 ) -> Plan:
-    yields = await read_yields(connection, since=fresh_since - EXPERIENCE)
+    yields = Yields.learnt(await read_experiences(connection, since=fresh_since - EXPERIENCE))
     lines = [
         PlanLine(each, pages_fresh.get(each.query, 0), yields.expected(each))
         for each in yields.in_order(targets)

@@ -13,6 +13,7 @@ from alexandria.sandbox.world import World
 from alexandria.stores.postgres import Database
 from conftest import Environment
 from end_to_end.processes import interrupted, ran, started
+from harvesting import listed_isbns, unknown_isbns
 
 
 @pytest.fixture
@@ -35,7 +36,12 @@ async def test_bad_input_is_one_line_that_names_the_place_and_a_code_that_is_not
     cases = [
         (["harvest", "authors", "--tier", "top-7"], "top-7"),
         (["harvest", "authors", "--author", ""], "author"),
-        (["harvest", "authors"], "--tier or --author"),
+        (["harvest", "authors"], "--tier, --author and --author-key"),
+        (["harvest", "authors", "--author-key", "OL999999A"], "OL999999A"),
+        (["harvest", "new-releases", "2026-10", "--subject", "no such subject"], "no such subject"),
+        (["harvest", "gaps", "--max-units", "0"], "max_units"),
+        (["enrich"], "--file"),
+        (["enrich", "--file", str(binary)], "binary.txt.gz"),
         (["harvest", "authors", "--tier", "top-100", "--max-pages", "0"], "max_pages"),
         (["harvest", "new-releases", "2026-13"], "2026-13"),
         (["harvest", "resume", "nothing"], "nothing"),
@@ -207,3 +213,28 @@ async def test_fetching_covers_spends_nothing_on_a_run_that_was_left(
     code, _, err = await ran(environment_for(sandbox), "harvest", "authors", "--author", "Zqwv Nobodyson")
     assert code == 0, err
     assert sandbox.spent("sandbox-key") == 2, "one unit before, one for the author who was asked for"
+
+
+async def test_isbns_are_enriched_once_and_what_is_open_is_shown(
+    sandbox: Sandbox, environment_for: Environment, tmp_path: Path
+) -> None:
+    environment = environment_for(sandbox)
+    known = [str(each) for each in listed_isbns(sandbox.world)[:4]]
+    (tmp_path / "isbns.txt").write_text(
+        "\n".join([*known[1:], "", *map(str, unknown_isbns(sandbox.world, 1))])
+    )
+    wish = ["enrich", known[0], "--file", str(tmp_path / "isbns.txt")]
+    code, out, err = await ran(environment, *wish, "--dry-run", "--json")
+    assert (code, json.loads(out)["units_expected"], sandbox.spent("sandbox-key")) == (0, 5, 0), err
+    code, out, err = await ran(environment, *wish, "--json")
+    told = json.loads(out)
+    assert (code, told["state"], told["units"], told["editions_found"]) == (0, "done", 5, 4), err
+    assert sandbox.spent("sandbox-key") == 5
+    code, out, err = await ran(environment, "enrich", known[0], "97803064061580", "--json")
+    assert (code, json.loads(out)["units"]) == (1, 0), "an invalid one is an error, and the rest is done"
+    assert "97803064061580" in err
+    code, out, err = await ran(environment, "plan", "--json")
+    told = json.loads(out)
+    assert (code, told["units"], told["units_remaining"], told["lines"]) == (0, 0, 12_995, []), err
+    (isbns,) = told["accuracy"]
+    assert (isbns["target"], isbns["units"], isbns["editions_new"]) == ("isbns", 5, 4)

@@ -6,11 +6,13 @@ from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Body, Response
+from fastapi.responses import JSONResponse
 
 from alexandria import harvest, planning
 from alexandria.api import enriching_shapes as shapes
 from alexandria.api.context import Responses, TheApp
-from alexandria.api.health import quota_status
+from alexandria.api.harvests import show_plan
+from alexandria.api.health import quota_status, read_status
 from alexandria.api.problems import Refusal, refusal_of
 from alexandria.app import App, isbndb_account
 from alexandria.covers import hasten_covers
@@ -20,15 +22,15 @@ from alexandria.domain.plans import Plan
 from alexandria.domain.quota import Lane
 from alexandria.foreground import MOST_UNITS
 from alexandria.harvest_isbns import IsbnOutcome
+from alexandria.outlook import read_outlook
 from alexandria.stores.harvests import HarvestStore, Item, ItemState, Progress, Run, RunState
 
 router = APIRouter(tags=["harvests"])
 
 Answer = TypeVar("Answer", bound=shapes.Work)
 
-_ANSWERS: Responses = {
-    200: {"description": "It was done at once."},
-    202: {"description": "It is being done: the header Location names the run."},
+_ALIKE: Responses = {
+    200: {"description": "It was done at once; with `dry_run`: the plan, and nothing was spent or written."},
     401: {"description": "A token is needed."},
     403: {"description": "Not from there."},
     409: {"description": "That harvester is switched off, or the plan of the key lacks what it needs."},
@@ -40,6 +42,12 @@ _ANSWERS: Responses = {
     502: {"description": "The provider refuses the key; `done` says what was done."},
     503: {"description": "A setting is missing, or the database does not answer."},
 }
+
+
+def _answers(model: type[shapes.Work]) -> Responses:
+    """What a harvester may answer, in the shape of its own."""
+    going_on = "It is being done: the header Location names the run."
+    return {**_ALIKE, 202: {"model": model, "description": going_on}}
 
 
 @dataclass(frozen=True)
@@ -115,15 +123,25 @@ def _answer(app: App, answer: Answer, result: _Result, response: Response) -> An
     return answer
 
 
+async def _show(app: App, plan: Plan) -> JSONResponse:
+    """The plan; nothing was spent or written."""
+    return JSONResponse((await show_plan(app, plan)).model_dump(mode="json"))
+
+
 def _fresh_since(app: App, *, refresh: bool) -> datetime:
     now = app.clock.now()
     return now if refresh else now - app.config.freshness
 
 
-@router.post("/api/enrich/batch-direct", summary="Enrich editions by ISBN", responses=_ANSWERS)
+@router.post(
+    "/api/enrich/batch-direct",
+    summary="Enrich editions by ISBN",
+    response_model=shapes.BatchAnswer,
+    responses=_answers(shapes.BatchAnswer),
+)
 async def enrich_batch(
     app: TheApp, wanted: Annotated[shapes.Batch, Body()], response: Response
-) -> shapes.BatchAnswer:
+) -> shapes.BatchAnswer | JSONResponse:
     """Ask for up to 1,000 ISBNs: one unit each, less those that need not be asked. Up to 100 are done while you wait."""
     valid, invalid = parse_each(wanted.isbns)
     if not valid:
@@ -133,6 +151,8 @@ async def enrich_batch(
     fresh_since = _fresh_since(app, refresh=wanted.refresh)
     async with app.database.connection() as connection:
         plan = await planning.plan_isbns(connection, valid, fresh_since=fresh_since)
+    if wanted.dry_run:
+        return await _show(app, plan)
     result = await _do(
         app, plan, parameters={"isbns": len(valid), "source": wanted.source}, small=Lane.INTERACTIVE
     )
@@ -156,11 +176,14 @@ async def enrich_batch(
 
 
 @router.post(
-    "/api/authors/enrich-bibliography", summary="Enrich one author's bibliography", responses=_ANSWERS
+    "/api/authors/enrich-bibliography",
+    summary="Enrich one author's bibliography",
+    response_model=shapes.BibliographyAnswer,
+    responses=_answers(shapes.BibliographyAnswer),
 )
 async def enrich_bibliography(
     app: TheApp, wanted: Annotated[shapes.Bibliography, Body()], response: Response
-) -> shapes.BibliographyAnswer:
+) -> shapes.BibliographyAnswer | JSONResponse:
     """Ask for an author's books, 100 for a unit. The author is given by name, or by key when several bear the name."""
     terms: dict[str, Any] = {
         "max_pages": wanted.max_pages,
@@ -173,6 +196,8 @@ async def enrich_bibliography(
             plan = await planning.plan_author(connection, wanted.author_key, **terms)
         else:
             plan = await planning.plan_authors(connection, [wanted.author_name or ""], **terms)
+    if wanted.dry_run:
+        return await _show(app, plan)
     author = plan.lines[0].name
     result = await _do(app, plan, parameters={"author": author}, small=Lane.INTERACTIVE)
     progress = result.progress
@@ -192,11 +217,14 @@ async def enrich_bibliography(
 
 
 @router.post(
-    "/api/books/enrich-new-releases", summary="Enrich what was published in some months", responses=_ANSWERS
+    "/api/books/enrich-new-releases",
+    summary="Enrich what was published in some months",
+    response_model=shapes.NewReleasesAnswer,
+    responses=_answers(shapes.NewReleasesAnswer),
 )
 async def enrich_new_releases(
     app: TheApp, wanted: Annotated[shapes.NewReleases, Body()], response: Response
-) -> shapes.NewReleasesAnswer:
+) -> shapes.NewReleasesAnswer | JSONResponse:
     """Ask for the books of some months, 100 for a unit: of all subjects, or of some."""
     last_month = wanted.end_month or wanted.start_month
     async with app.database.connection() as connection:
@@ -209,6 +237,8 @@ async def enrich_new_releases(
             max_pages=wanted.max_pages_per_month,
             fresh_since=_fresh_since(app, refresh=not wanted.skip_existing),
         )
+    if wanted.dry_run:
+        return await _show(app, plan)
     parameters: dict[str, object] = {"start_month": wanted.start_month, "end_month": last_month}
     if wanted.subjects:
         parameters["subjects"] = wanted.subjects
@@ -230,10 +260,15 @@ async def enrich_new_releases(
     return _answer(app, answer, result, response)
 
 
-@router.post("/api/harvest/covers", summary="Ask for covers that are missing", responses=_ANSWERS)
+@router.post(
+    "/api/harvest/covers",
+    summary="Ask for covers that are missing",
+    response_model=shapes.CoversAnswer,
+    responses=_answers(shapes.CoversAnswer),
+)
 async def harvest_covers(
     app: TheApp, response: Response, wanted: Annotated[shapes.CoversHarvest | None, Body()] = None
-) -> shapes.CoversAnswer:
+) -> shapes.CoversAnswer | JSONResponse:
     """Ask where the covers of editions are that have none, the newest editions first. Workers fetch what is found."""
     wanted = wanted or shapes.CoversHarvest()
     fresh_since, now = _fresh_since(app, refresh=False), app.clock.now()
@@ -241,6 +276,8 @@ async def harvest_covers(
         plan = await planning.plan_missing_covers(
             connection, limit=wanted.batch_size, fresh_since=fresh_since, now=now
         )
+    if wanted.dry_run:
+        return await _show(app, plan)
     result = await _do(app, plan, parameters={"covers": plan.units_expected}, small=Lane.SCHEDULED)
     count, progress = result.outcomes.get, result.progress
     found = count(IsbnOutcome.FOUND, 0) + count(IsbnOutcome.ENRICHED, 0)
@@ -257,7 +294,7 @@ async def harvest_covers(
     return _answer(app, answer, result, response)
 
 
-@router.post("/api/covers/queue", summary="Wish for covers", responses=_ANSWERS)
+@router.post("/api/covers/queue", summary="Wish for covers", responses=_answers(shapes.CoverQueueAnswer))
 async def queue_covers(
     app: TheApp, wanted: Annotated[shapes.CoverQueue, Body()], response: Response
 ) -> shapes.CoverQueueAnswer:
@@ -300,10 +337,15 @@ async def queue_covers(
     return _answer(app, answer, result, response)
 
 
-@router.post("/api/harvest/updates", summary="Ask again for what has changed", responses=_ANSWERS)
+@router.post(
+    "/api/harvest/updates",
+    summary="Ask again for what has changed",
+    response_model=shapes.HarvestAnswer,
+    responses=_answers(shapes.HarvestAnswer),
+)
 async def harvest_updates(
     app: TheApp, response: Response, wanted: Annotated[shapes.UnitsAtMost | None, Body()] = None
-) -> shapes.HarvestAnswer:
+) -> shapes.HarvestAnswer | JSONResponse:
     """Read the provider's update feed, for nothing, and ask again for those editions of ours that changed, for a unit each."""
     wanted = wanted or shapes.UnitsAtMost()
     async with app.database.connection() as connection:
@@ -311,10 +353,15 @@ async def harvest_updates(
     return await _harvest(app, plan, wanted, response)
 
 
-@router.post("/api/harvest/gaps", summary="Fill gaps", responses=_ANSWERS)
+@router.post(
+    "/api/harvest/gaps",
+    summary="Fill gaps",
+    response_model=shapes.HarvestAnswer,
+    responses=_answers(shapes.HarvestAnswer),
+)
 async def harvest_gaps(
     app: TheApp, response: Response, wanted: Annotated[shapes.UnitsAtMost | None, Body()] = None
-) -> shapes.HarvestAnswer:
+) -> shapes.HarvestAnswer | JSONResponse:
     """Ask for pages of authors of whom the provider has more than we read, then for editions that lack fields."""
     wanted = wanted or shapes.UnitsAtMost()
     async with app.database.connection() as connection:
@@ -330,7 +377,9 @@ async def harvest_gaps(
 
 async def _harvest(
     app: App, plan: Plan, wanted: shapes.UnitsAtMost, response: Response
-) -> shapes.HarvestAnswer:
+) -> shapes.HarvestAnswer | JSONResponse:
+    if wanted.dry_run:
+        return await _show(app, plan)
     result = await _do(app, plan, parameters={"max_units": wanted.max_units}, small=Lane.SCHEDULED)
     progress = result.progress
     answer = shapes.HarvestAnswer(
@@ -344,3 +393,15 @@ async def _harvest(
         **result.work,
     )
     return _answer(app, answer, result, response)
+
+
+@router.get("/api/plan", summary="What is going to be asked?")
+async def show_outlook(app: TheApp) -> shapes.OutlookAnswer:
+    """What all open runs still need, in the order in which it is asked, what it should bring and when it is through. Costs no unit.
+
+    A single harvest shows its plan beforehand with `dry_run`.
+    """
+    status, now = await read_status(app), app.clock.now()
+    async with app.database.connection() as connection:
+        outlook = await read_outlook(connection, now=now)
+    return shapes.OutlookAnswer.of(outlook, status, now)

@@ -4,12 +4,15 @@ An answer is the same whether the work was done while the caller waited (200), g
 it stands in `done`): `state` and `run` say which, and /api/runs/{run} how it goes on.
 """
 
+from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from alexandria import planning
 from alexandria.api.shapes import QuotaStatus, Shape, one_line
+from alexandria.domain.quota_status import Status
+from alexandria.outlook import Outlook
 
 MOST_BOOKS = 100
 """In one request for covers (predecessor.md, 1.9.3)."""
@@ -19,6 +22,14 @@ class Wish(BaseModel):
     """What all requests have in common: nothing is guessed, and what is not known here is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class HarvestWish(Wish):
+    """What may cost units."""
+
+    dry_run: bool = Field(
+        default=False, description="Only show the plan and what it is expected to cost and bring."
+    )
 
 
 class FailedIsbn(Shape):
@@ -35,7 +46,7 @@ class FailedTarget(Shape):
     error: str
 
 
-class Batch(Wish):
+class Batch(HarvestWish):
     """ISBNs to ask for."""
 
     isbns: list[Annotated[str, Field(max_length=200)]] = Field(
@@ -77,7 +88,7 @@ class BatchAnswer(Work):
     errors: list[FailedIsbn]
 
 
-class Bibliography(Wish):
+class Bibliography(HarvestWish):
     """Whose books to ask for."""
 
     author_name: Annotated[str, AfterValidator(one_line)] | None = Field(
@@ -114,7 +125,7 @@ class BibliographyAnswer(Work):
     errors: list[FailedTarget]
 
 
-class NewReleases(Wish):
+class NewReleases(HarvestWish):
     """Which months' books to ask for."""
 
     start_month: str = Field(description="`YYYY-MM`.", max_length=10, examples=["2026-10"])
@@ -146,7 +157,7 @@ class NewReleasesAnswer(Work):
     errors: list[FailedTarget]
 
 
-class CoversHarvest(Wish):
+class CoversHarvest(HarvestWish):
     """How many editions without a cover to ask for."""
 
     batch_size: int = Field(
@@ -191,7 +202,7 @@ class CoverQueueAnswer(Work):
     errors: list[FailedIsbn]
 
 
-class UnitsAtMost(Wish):
+class UnitsAtMost(HarvestWish):
     """How much to spend at most."""
 
     max_units: int = Field(default=planning.MOST_UNITS, ge=1, le=100_000)
@@ -207,3 +218,63 @@ class HarvestAnswer(Work):
     editions_new: int
     covers_queued: int
     errors: list[FailedTarget]
+
+
+class OutlookLine(Shape):
+    """What is still open of one run, of one kind of target."""
+
+    run: str
+    kind: str
+    lane: str
+    state: str
+    target: str = Field(description="What is asked for: author, month, subject, isbns or feed.")
+    items: int
+    units: float
+    calls: float
+    editions_expected: float
+
+
+class Accuracy(Shape):
+    """What targets of one kind that ended in the last 30 days were expected to bring, and what they brought."""
+
+    target: str
+    units: float
+    editions_expected: float = Field(description="Before any correction.")
+    editions_new: float
+    correction: float = Field(description="What expectations of this kind are multiplied by now.")
+
+
+class OutlookAnswer(Shape):
+    """What is going to be asked."""
+
+    units: int
+    calls: int
+    editions_expected: int
+    units_remaining: int = Field(description="What may still be spent today.")
+    finishes_at: datetime | None = Field(
+        description="When it is through if nothing else is asked; null when nothing may be spent."
+    )
+    lines: list[OutlookLine] = Field(description="In the order of lanes, then of what a unit buys.")
+    accuracy: list[Accuracy]
+
+    @classmethod
+    def of(cls, outlook: Outlook, status: Status, now: datetime) -> Self:
+        """The shape of an outlook."""
+        return cls(
+            units=outlook.units,
+            calls=outlook.calls,
+            editions_expected=outlook.editions_expected,
+            units_remaining=status.remaining,
+            finishes_at=outlook.finishes_at(status, now),
+            lines=[OutlookLine.model_validate(each) for each in outlook.lines],
+            accuracy=[
+                Accuracy(
+                    target=each.kind,
+                    units=each.units,
+                    editions_expected=each.editions_expected,
+                    editions_new=each.editions_new,
+                    correction=outlook.yields.factors[each.kind],
+                )
+                for each in outlook.experiences
+            ],
+        )

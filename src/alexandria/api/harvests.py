@@ -16,6 +16,7 @@ from alexandria.domain.errors import RecordNotFound
 from alexandria.domain.plans import Plan
 from alexandria.domain.quota import Lane
 from alexandria.lookup import Page
+from alexandria.outlook import time_to_finish
 from alexandria.stores.harvests import HarvestStore, ItemState, RunState
 from alexandria.stores.postgres import Connection
 
@@ -53,7 +54,7 @@ async def harvest_authors(
     """Start a run over a tier of authors or over authors by name, or, with `dry_run`, show what it would cost."""
     plan = await _plan(app, connection, wanted)
     if wanted.dry_run:
-        return JSONResponse((await _show_plan(app, plan)).model_dump(mode="json"))
+        return JSONResponse((await show_plan(app, plan)).model_dump(mode="json"))
     isbndb_account(app.config)  # without a key the run could never do anything: say so now
     run_id = await harvest.start_run(
         connection,
@@ -88,12 +89,18 @@ async def _plan(app: App, connection: Connection, wanted: shapes.AuthorsHarvest)
     )
 
 
-async def _show_plan(app: App, plan: Plan) -> shapes.Plan:
+async def show_plan(app: App, plan: Plan) -> shapes.Plan:
+    """A plan as it is shown before anything is spent."""
+    status = await read_status(app) if app.config.isbndb_key else None
+    units, calls = plan.units_expected, plan.calls_expected
     return shapes.Plan(
         kind=plan.kind,
         targets=len(plan.lines),
-        units_expected=plan.units_expected,
-        units_remaining=(await read_status(app)).remaining if app.config.isbndb_key else None,
+        units_expected=units,
+        calls_expected=calls,
+        editions_expected=plan.editions_expected,
+        units_remaining=status.remaining if status else None,
+        finishes_at=time_to_finish(status, app.clock.now(), units=units, calls=calls) if status else None,
         max_pages=plan.max_pages,
         lines=[shapes.PlanLine.model_validate(each) for each in plan.lines[: shapes.MOST_LINES]],
     )

@@ -427,21 +427,31 @@ class Resumption(BaseModel):
 class PlanLine(Shape):
     """One target of a plan."""
 
-    subject: str = Field(description="The author's key.")
-    name: str
+    subject: str = Field(description="What is asked for: an author's key, a month, how many ISBNs.")
+    name: str = Field(description="How the provider is asked.")
     pages_fresh: int = Field(description="Pages that are stored already and fresh enough.")
     units_expected: int
+    editions_expected: float = Field(description="Editions that the catalogue does not hold yet.")
 
 
 class Plan(Shape):
     """What a run would do; nothing was spent or written."""
 
     kind: str
-    targets: int = Field(description="How many authors.")
+    targets: int = Field(description="How many things are asked for.")
     units_expected: int = Field(description="What all of them are expected to cost.")
+    calls_expected: int = Field(description="Requests that this takes.")
+    editions_expected: int = Field(
+        description="Editions that they should bring and that the catalogue does not hold yet."
+    )
     units_remaining: int | None = Field(description="What may still be spent today; null without a key.")
+    finishes_at: datetime | None = Field(
+        description="When it is through if nothing else is asked; null without a key, or when nothing may be spent."
+    )
     max_pages: int
-    lines: list[PlanLine] = Field(description=f"The first {MOST_LINES:,} targets.")
+    lines: list[PlanLine] = Field(
+        description=f"The first {MOST_LINES:,} targets, in the order of what a unit buys."
+    )
 
 
 class Progress(Shape):

@@ -15,6 +15,7 @@ from alexandria.domain.errors import InvalidInput
 from alexandria.domain.plans import Plan
 from alexandria.domain.quota import Lane
 from alexandria.jobs.worker import Worker, work_until
+from alexandria.outlook import time_to_finish
 from alexandria.stores.covers import CoverStore
 from alexandria.stores.harvests import HarvestStore
 
@@ -37,6 +38,9 @@ def harvest_authors(
     author: Annotated[
         list[str] | None, typer.Option(help="An author's name; may be given several times.")
     ] = None,
+    author_key: Annotated[
+        str | None, typer.Option(help="An author's key, when several bear the name.")
+    ] = None,
     max_pages: MaxPages = planning.MOST_PAGES,
     dry_run: DryRun = False,
     refresh: Refresh = False,
@@ -48,13 +52,17 @@ def harvest_authors(
     alexandria harvest authors --tier top-100 --dry-run
     alexandria harvest authors --author "Jane Austen" --author "Mary Shelley"
     """
-    if (tier is None) == (not author):
-        raise InvalidInput("tier", tier or "", "give either --tier or --author")
+    if [tier is None, not author, author_key is None].count(False) != 1:
+        raise InvalidInput("tier", tier or "", "give one of --tier, --author and --author-key")
 
     async def plan(app: App) -> Plan:
         since = fresh_since(app, refresh=refresh)
         async with app.database.connection() as connection:
             now = app.clock.now()
+            if author_key is not None:
+                return await planning.plan_author(
+                    connection, author_key, max_pages=max_pages, fresh_since=since, now=now, whole=refresh
+                )
             if tier is not None:
                 return await planning.plan_tier(
                     connection, tier, max_pages=max_pages, fresh_since=since, now=now, whole=refresh
@@ -63,7 +71,9 @@ def harvest_authors(
                 connection, author or [], max_pages=max_pages, fresh_since=since, now=now, whole=refresh
             )
 
-    run_harvest(plan, {"tier": tier, "authors": author}, dry_run=dry_run, as_json=as_json)
+    run_harvest(
+        plan, {"tier": tier, "authors": author, "author": author_key}, dry_run=dry_run, as_json=as_json
+    )
 
 
 @harvest_cli.command("new-releases")
@@ -71,6 +81,9 @@ def harvest_new_releases(
     start_month: Annotated[str, typer.Argument(help="First month, YYYY-MM.")],
     end_month: Annotated[
         str | None, typer.Argument(help="Last month; the first one alone if left out.")
+    ] = None,
+    subject: Annotated[
+        list[str] | None, typer.Option(help="Only books with this subject; may be given several times.")
     ] = None,
     max_pages: MaxPages = 20,
     dry_run: DryRun = False,
@@ -81,6 +94,7 @@ def harvest_new_releases(
 
     \b
     alexandria harvest new-releases 2026-10
+    alexandria harvest new-releases 2026-07 2026-10 --subject fantasy --dry-run
     """
 
     async def plan(app: App) -> Plan:
@@ -89,6 +103,7 @@ def harvest_new_releases(
                 connection,
                 start_month,
                 end_month or start_month,
+                subjects=subject or [],
                 today=app.clock.now(),
                 max_pages=max_pages,
                 fresh_since=fresh_since(app, refresh=refresh),
@@ -96,7 +111,7 @@ def harvest_new_releases(
 
     run_harvest(
         plan,
-        {"start_month": start_month, "end_month": end_month or start_month},
+        {"start_month": start_month, "end_month": end_month or start_month, "subjects": subject},
         dry_run=dry_run,
         as_json=as_json,
     )
@@ -183,14 +198,15 @@ def run_harvest(
     *,
     dry_run: bool,
     as_json: bool,
+    at_best: Exit = Exit.DONE,
 ) -> None:
-    """Plan, show the plan or carry it out, and end the process."""
+    """Plan, show the plan or carry it out, and end the process, with `at_best` if all of it went well."""
 
     async def work(app: App) -> Exit:
         plan = await make_plan(app)
         if dry_run:
             await show_plan(app, plan, as_json=as_json)
-            return Exit.DONE
+            return at_best
         isbndb_account(app.config)
         async with app.database.transaction() as connection:
             run_id = await harvest.start_run(
@@ -201,22 +217,26 @@ def run_harvest(
                 parameters={k: v for k, v in parameters.items() if v},
             )
         console.say(f"run {run_id}: {len(plan.lines):,} targets, about {plan.units_expected:,} units")
-        return await follow_run(app, run_id, as_json=as_json)
+        return await follow_run(app, run_id, as_json=as_json) or at_best
 
     with_app(work)
 
 
 async def show_plan(app: App, plan: Plan, *, as_json: bool) -> None:
     """Print what a run would ask for and what that is expected to cost."""
-    remaining = None
+    status = None
     if app.config.isbndb_key:
-        remaining = (await app.quota.status(isbndb_account(app.config), isbndb_policy(app.config))).remaining
+        status = await app.quota.status(isbndb_account(app.config), isbndb_policy(app.config))
+    finish = status and time_to_finish(
+        status, app.clock.now(), units=plan.units_expected, calls=plan.calls_expected
+    )
     lines = [
         {
             "name": each.name,
             "subject": each.subject,
             "pages_fresh": each.pages_fresh,
             "units_expected": each.units_expected,
+            "editions_expected": round(each.editions_expected, 1),
         }
         for each in plan.lines
     ]
@@ -225,17 +245,22 @@ async def show_plan(app: App, plan: Plan, *, as_json: bool) -> None:
             {
                 "kind": plan.kind,
                 "units_expected": plan.units_expected,
-                "units_remaining": remaining,
+                "calls_expected": plan.calls_expected,
+                "editions_expected": plan.editions_expected,
+                "units_remaining": status.remaining if status else None,
+                "finishes_at": finish,
                 "targets": lines,
             }
         )
         return
-    rows = [(each["name"], each["subject"], each["pages_fresh"], each["units_expected"]) for each in lines]
+    columns = ("target", "key", "fresh pages", "units expected", "new editions expected")
     console.write_table(
-        "Plan (nothing was spent or written)", ("target", "key", "fresh pages", "units expected"), rows
+        "Plan (nothing was spent or written)", columns, [tuple(each.values()) for each in lines]
     )
-    left = "" if remaining is None else f"; {remaining:,} are left today"
-    console.write_lines([f"{len(plan.lines):,} targets, about {plan.units_expected:,} units{left}"])
+    left = f"; {status.remaining:,} are left today" if status else ""
+    when = f"; through at {finish:%Y-%m-%d %H:%M} UTC" if finish else ""
+    what = f"{len(plan.lines):,} targets, {plan.calls_expected:,} calls, about {plan.units_expected:,} units"
+    console.write_lines([f"{what} for {plan.editions_expected:,} new editions{left}{when}"])
 
 
 def runs(

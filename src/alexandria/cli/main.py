@@ -15,6 +15,7 @@ from alexandria import config as configuration
 from alexandria.app import App, isbndb_account, mirroring
 from alexandria.cli import console
 from alexandria.cli.check import check
+from alexandria.cli.enriching import enrich, show_outlook
 from alexandria.cli.harvesting import harvest_cli, runs
 from alexandria.cli.quota import quota_cli
 from alexandria.cli.running import AsJson, Exit, interrupts, load_into, until_stopped, with_app
@@ -33,6 +34,8 @@ cli = typer.Typer(
 cli.add_typer(harvest_cli, name="harvest")
 cli.add_typer(quota_cli, name="quota")
 cli.command()(runs)
+cli.command()(enrich)
+cli.command("plan")(show_outlook)
 cli.command()(check)
 
 

@@ -1,10 +1,12 @@
 """A plan: what a run would ask for, in order, before anything is spent."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
+from alexandria.domain.quota import Rate
 from alexandria.domain.targets import Target, TargetKind
 
 
@@ -91,3 +93,50 @@ class Plan:
             1 if line.target.kind in {TargetKind.ISBNS, TargetKind.FEED} else line.units_expected
             for line in self.lines
         )
+
+
+@dataclass(frozen=True)
+class OutlookLine:
+    """What is still open of one run, of one kind of target."""
+
+    run: str
+    kind: str
+    lane: str
+    state: str
+    target: TargetKind
+    items: int
+    units: float
+    calls: float
+    editions_expected: float
+
+    @property
+    def editions_per_unit(self) -> float:
+        """New editions for a unit; what costs nothing buys most."""
+        return self.editions_expected / self.units if self.units > 0 else math.inf
+
+
+def finishes_at(
+    now: datetime,
+    *,
+    units: int,
+    calls: int,
+    left_today: int,
+    units_a_day: int,
+    rate: Rate,
+    resets_at: datetime,
+) -> datetime | None:
+    """When so many calls for so many units are through if nothing else is asked; None when nothing may ever be spent.
+
+    A day's units last for the day: what goes beyond those of today begins at the reset, and every full day's worth takes a day.
+    """
+    pace = rate.window / rate.requests
+    if units <= left_today:
+        return now + calls * pace
+    if units_a_day <= 0:
+        return None
+    rest = units - left_today
+    whole_days, last = divmod(rest, units_a_day)
+    if not last:
+        whole_days, last = whole_days - 1, units_a_day
+    # Of a mean price: which calls are left for the last day nobody knows.
+    return resets_at + timedelta(days=whole_days) + (calls * last / units) * pace

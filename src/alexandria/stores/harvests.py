@@ -1,6 +1,5 @@
 """Harvest runs in PostgreSQL: their items, their progress, and the pages that were paid for."""
 
-import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -147,6 +146,20 @@ class Yield:
     editions_expected: float
     units: int
     editions_new: int
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What is still open of one run, of one kind of target: units that it needs, and new editions that are expected of it, uncorrected."""
+
+    run_id: str
+    kind: str
+    lane: str
+    state: str
+    target: str
+    items: int
+    units: float
+    editions_expected: float
 
 
 @dataclass(frozen=True)
@@ -374,11 +387,9 @@ class HarvestStore:
         """Items that failed for good, latest first."""
         return await self._all(Failure, queries.list_latest_failures, limit=limit)
 
-    async def sum_units_queued(self, *, page_size: int, most_pages: int) -> int:
-        """Units that the open items of all runs are expected to cost still, at so many editions a page and so many pages a query."""
-        parameters = {"page_size": page_size, "most_pages": most_pages}
-        row = await (await self._connection.execute(queries.sum_units_queued, parameters)).fetchone()
-        return math.ceil(row[0]) if row else 0
+    async def list_backlog(self, *, page_size: int, most_pages: int) -> list[Backlog]:
+        """What open runs still need, at so many editions a page and so many pages a query."""
+        return await self._all(Backlog, queries.list_backlog, page_size=page_size, most_pages=most_pages)
 
     async def _one(self, kind: type[Row], statement: str, /, **parameters: object) -> Row | None:
         return next(iter(await self._all(kind, statement, **parameters)), None)

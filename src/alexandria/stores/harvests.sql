@@ -157,21 +157,26 @@ SELECT subject, name FROM (
  ORDER BY unread DESC, subject
  LIMIT %(limit)s
 
--- name: sum_units_queued
--- What the open items of runs still need, paused runs included: ISBNs without an outcome, the pages that are left of a known total,
--- or, before the first page is there, what the plan expected of the item.
-SELECT coalesce(sum(CASE
+-- name: list_backlog
+-- What the open items of runs still need, paused runs included, by run and by what they ask for: ISBNs without an outcome, the pages
+-- that are left of a known total, or, before the first page is there, what the plan expected of the item.
+SELECT run.id AS run_id, run.kind, run.lane, run.state, item.target, count(*)::int AS items,
+       sum(CASE
            WHEN item.target = 'isbns' THEN cardinality(item.isbns) - (SELECT count(*) FROM jsonb_object_keys(item.outcomes))
            WHEN item.target = 'feed' THEN 0
            WHEN item.total IS NULL THEN item.units_expected
            ELSE greatest(0, least(ceil(item.total / %(page_size)s::numeric),
                                   coalesce((run.parameters ->> 'max_pages')::numeric, %(most_pages)s))
                             - (item.next_page - 1))
-       END), 0)::float8 AS units
+       END)::float8 AS units,
+       sum(CASE WHEN item.state = 'pending' THEN item.editions_expected
+                ELSE greatest(0, item.editions_expected - item.editions_new) END)::float8 AS editions_expected
   FROM harvest_runs AS run
   JOIN harvest_items AS item ON item.run_id = run.id
  WHERE run.state IN ('running', 'paused')
    AND item.state IN ('pending', 'running', 'partial')
+ GROUP BY run.id, item.target
+ ORDER BY run.id, item.target
 
 -- name: count_isbn_outcomes
 SELECT outcome.value ->> 0 AS outcome, count(*)::int
