@@ -471,3 +471,40 @@ def test_whether_another_page_is_asked_for_follows_what_came_and_not_only_what_w
     record = SourceRecord("isbndb", RecordKind.EDITION, "9780140328721", b"{}", SetClock().now())
     answer = BookPage((record,) * shown, total=total, page=page, page_size=100, dropped=(), units=1)
     assert harvest_pages.goes_on(answer) is expected
+
+
+async def test_more_results_than_a_query_shows_are_asked_in_shorter_spans(
+    database_url: str, environment_for: Environment
+) -> None:
+    world = World.invent(seed=9, authors=1, works_per_top_author=900)
+    (author,) = world.truth.authors.values()
+    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+        # The provider says ten times as much as there is: more than it shows of one query.
+        sandbox.faults.add(FaultKind.WRONG_TOTAL, endpoint="author", count=1)
+        async with app.database.transaction() as connection:
+            plan = await planning.plan_authors(
+                connection,
+                [author.name],
+                max_pages=100,
+                fresh_since=app.clock.now() - app.config.freshness,
+                now=app.clock.now(),
+            )
+            run_id = await harvest.start_run(
+                connection, plan, lane=Lane.BULK, now=app.clock.now(), parameters={}
+            )
+        while waiting := [each for each in await items_of(app, run_id) if each.state == "pending"]:
+            await app.harvester.take(run_id, waiting[0].position)
+        items = await items_of(app, run_id)
+        assert len(items) > 3
+        assert (await progress_of(app, run_id))[0] == RunState.DONE
+        dated = {
+            str(each.isbn)
+            for each in world.listed
+            if each.isbn
+            and not each.isbn.is_reserved
+            and each.published
+            and name_key(author.name) in {name_key(name) for name in each.authors}
+        }
+        assert len(dated) > 1000
+        assert dated <= await isbns_of(app)
+        assert not sandbox.repeated()
