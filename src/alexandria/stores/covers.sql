@@ -19,7 +19,7 @@ SELECT count(*) FROM saved WHERE isbn13 NOT IN (SELECT isbn13 FROM already);
 -- name: hasten_covers
 -- Asked for next, ahead of those that have waited longer: somebody waits for them.
 WITH hastened AS (
-    UPDATE covers_wanted SET due_at = %(now)s - interval '30 days', state = 'wanted', attempts = 0, reason = NULL
+    UPDATE covers_wanted SET due_at = %(now)s::timestamptz - interval '30 days', state = 'wanted', attempts = 0, reason = NULL
      WHERE isbn13 = ANY(%(isbns)s) AND state <> 'stored'
     RETURNING isbn13
 )
