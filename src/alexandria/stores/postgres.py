@@ -131,15 +131,18 @@ class Migration:
 
 
 def migrations() -> list[Migration]:
-    """Every migration in order. Raises ValueError when the numbers have a gap or a double."""
+    """Every migration in order. Raises ValueError when a number is given twice.
+
+    A gap is a migration that comes from another branch; whenever it arrives, it is applied then.
+    """
     folder = resources.files("alexandria.stores").joinpath("migrations")
     found = [
         Migration(int(match[1]), match[2], file.read_text("utf-8"))
         for file in sorted(folder.iterdir(), key=lambda each: each.name)
         if (match := re.fullmatch(r"(\d{4})_(\w+)\.sql", file.name))
     ]
-    if [each.number for each in found] != list(range(1, len(found) + 1)):
-        raise ValueError(f"migrations are not numbered 1 to {len(found)}")
+    if len({each.number for each in found}) < len(found):
+        raise ValueError("two migrations have the same number")
     return found
 
 
@@ -163,7 +166,7 @@ async def migrate(database: Database) -> list[Migration]:
             applied = {row[0] for row in rows}
             if unknown := applied - {each.number for each in known}:
                 raise ConfigurationError(
-                    f"the database holds migration {max(unknown)}, this Alexandria knows {len(known)}: run the newer version"
+                    f"the database holds migration {max(unknown)}, this Alexandria knows {known[-1].number}: run the newer version"
                 )
             missing = [each for each in known if each.number not in applied]
             for each in missing:
