@@ -144,6 +144,8 @@ def environment_for(database_url: str, tmp_path: Path) -> Environment:
             "download_hosts": sandbox.covers_url.partition("://")[2].rstrip("/"),
             "requests_per_minute": 6000,
             "log_level": "error",
+            # No test harvests because of the hour at which it runs.
+            "schedule": "off",
         }
         return {f"ALEXANDRIA_{name.upper()}": str(value) for name, value in (given | settings).items()}
 

@@ -5,9 +5,11 @@ import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 
+from alexandria import harvesters
 from alexandria.clock import Clock, SystemClock
 from alexandria.config import Config
 from alexandria.domain.errors import ConfigurationError, InvalidInput, ProviderError, QuotaDenied
@@ -22,6 +24,7 @@ from alexandria.outlook import read_backlog
 from alexandria.providers.gateway import Gateway
 from alexandria.providers.isbndb import PROVIDER, IsbndbProvider
 from alexandria.providers.policies import POLICIES
+from alexandria.schedule import Schedule
 from alexandria.stores.embedded import running_server
 from alexandria.stores.objects import ObjectStore
 from alexandria.stores.postgres import Database, migrate
@@ -116,6 +119,11 @@ async def recount_if_due(app: App) -> Reconciliation | None:
         return None
 
 
+def schedule_of(app: App) -> Schedule:
+    """The configured schedule, to be kept to or shown."""
+    return Schedule(app.database, app.config.schedule, app.clock, partial(harvesters.start, app.config))
+
+
 def objects_address(config: Config) -> str:
     """Where covers lie: an object store's URL, or a folder. May hold a secret."""
     return config.objects_url or str(config.data_dir / "covers")
@@ -125,8 +133,10 @@ def objects_address(config: Config) -> str:
 async def running_app(config: Config, database_url: str, *, clock: Clock | None = None) -> AsyncIterator[App]:
     """Connect to everything, migrate the database, and close at the end.
 
-    Without a `clock` this machine's is used, but for the quota: there the database's, which all machines share.
+    Without a `clock` this machine's is used, but for the quota: there the database's, which all machines share. Raises
+    ConfigurationError when the schedule names what there is not.
     """
+    harvesters.check(config.schedule)
     quota_clock, clock = clock, clock or SystemClock()
     async with Database.open(database_url) as database:
         await migrate(database)

@@ -1,7 +1,8 @@
 """Configuration: the one place that reads the environment.
 
 Each setting has one name, used in a TOML file (`isbndb_key = "..."`, the file named by ALEXANDRIA_CONFIG) and, in capitals with
-the prefix ALEXANDRIA_, in the environment, which wins. A wrong value or an unknown name is refused at start.
+the prefix ALEXANDRIA_, in the environment, which wins. A wrong value or an unknown name is refused at start. The file may also hold
+the schedule's tables (`schedule_config.py`).
 """
 
 import difflib
@@ -19,6 +20,8 @@ from urllib.parse import urlsplit, urlunsplit
 from alexandria.domain.errors import ConfigurationError
 from alexandria.domain.outside import NAME_RULE, Program, is_name
 from alexandria.domain.quota import Lane
+from alexandria.domain.schedule import Entry
+from alexandria.schedule_config import read_schedule
 
 PREFIX = "ALEXANDRIA_"
 FILE_VARIABLE = "ALEXANDRIA_CONFIG"
@@ -42,6 +45,7 @@ class Config:
     freshness: timedelta
     contact: str | None
     quota_detail: timedelta
+    schedule: tuple[Entry, ...]
     objects_url: str | None
     download_hosts: frozenset[str]
     api_tokens: tuple[str, ...]
@@ -278,6 +282,12 @@ SETTINGS = (
         "Days for which every charge is kept one by one; older ones are kept as sums of an hour",
     ),
     Setting(
+        "schedule",
+        _one_of("on", "off"),
+        "on",
+        "Whether anything is harvested by the clock; its table is in the TOML file, docs/schedule.md",
+    ),
+    Setting(
         "objects_url", str, None, "Object store of the covers (s3://, gs://, az:// or a folder)", secret=True
     ),
     Setting("download_hosts", _hosts, "", "Hosts (host:port) besides public ones that covers may come from"),
@@ -320,26 +330,37 @@ _MIRROR = ("kv_account", "kv_namespace", "kv_token")
 
 def load(environment: Mapping[str, str] | None = None) -> Config:
     """Read every setting. Raises ConfigurationError, naming the setting and the reason."""
-    return _parse(_sources(os.environ if environment is None else environment))
+    return _parse(*_sources(os.environ if environment is None else environment))
 
 
 def show(environment: Mapping[str, str] | None = None) -> list[Shown]:
     """Every setting's value and origin, secrets masked. Raises ConfigurationError as `load` does."""
-    sources = _sources(os.environ if environment is None else environment)
-    _parse(sources)
+    sources, schedule = _sources(os.environ if environment is None else environment)
+    _parse(sources, schedule)
     return [
         Shown(setting.name, _mask(setting, sources[setting.name][0]), sources[setting.name][1], setting.help)
         for setting in SETTINGS
     ]
 
 
-def _sources(environment: Mapping[str, str]) -> dict[str, tuple[str | None, str]]:
-    """Name -> the text of its value and where that came from."""
+@dataclass(frozen=True)
+class _Tables:
+    """The schedule's tables as they stand in the file, and the file's name."""
+
+    written: object
+    place: str
+
+
+def _sources(environment: Mapping[str, str]) -> tuple[dict[str, tuple[str | None, str]], _Tables]:
+    """Name -> the text of its value and where that came from; and the schedule's tables."""
     _refuse_unknown(
         environment, {setting.variable for setting in SETTINGS} | {FILE_VARIABLE}, "the environment", PREFIX
     )
     file_name = environment.get(FILE_VARIABLE)
-    written = _read_file(Path(file_name).expanduser()) if file_name else {}
+    table = _read_file(Path(file_name).expanduser()) if file_name else {}
+    # One word for both: a text switches the schedule, tables fill it.
+    tables = {} if isinstance(table.get("schedule"), str) else table.pop("schedule", {})
+    written = {name: _text_of(value) for name, value in table.items()}
     sources: dict[str, tuple[str | None, str]] = {}
     for setting in SETTINGS:
         default = str(default_data_dir()) if setting.name == "data_dir" else setting.default
@@ -350,19 +371,20 @@ def _sources(environment: Mapping[str, str]) -> dict[str, tuple[str | None, str]
             sources[setting.name] = written[setting.name], str(file_name)
         else:
             sources[setting.name] = default or None, "default"
-    return sources
+    return sources, _Tables(tables, str(file_name))
 
 
-def _read_file(path: Path) -> dict[str, str]:
+def _read_file(path: Path) -> dict[str, Any]:
     try:
         table = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{FILE_VARIABLE}: {path}: {error}") from error
     _refuse_unknown(table, {setting.name for setting in SETTINGS}, str(path), "")
-    return {
-        name: " ".join(map(str, value)) if isinstance(value, list) else str(value)
-        for name, value in table.items()
-    }
+    return table
+
+
+def _text_of(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _refuse_unknown(given: Mapping[str, object], known: set[str], place: str, prefix: str) -> None:
@@ -374,7 +396,7 @@ def _refuse_unknown(given: Mapping[str, object], known: set[str], place: str, pr
             )
 
 
-def _parse(sources: Mapping[str, tuple[str | None, str]]) -> Config:
+def _parse(sources: Mapping[str, tuple[str | None, str]], schedule: _Tables) -> Config:
     values: dict[str, Any] = {}
     for setting in SETTINGS:
         text, origin = sources[setting.name]
@@ -397,6 +419,7 @@ def _parse(sources: Mapping[str, tuple[str | None, str]]) -> Config:
         ceilings=values.pop("ceilings") or {},
         freshness=values.pop("freshness_days"),
         quota_detail=values.pop("quota_detail_days"),
+        schedule=read_schedule(schedule.written, schedule.place, is_on=values.pop("schedule") == "on"),
         download_hosts=values.pop("download_hosts") or frozenset(),
         api_tokens=values.pop("api_tokens") or (),
         quota_tokens=values.pop("quota_tokens") or (),

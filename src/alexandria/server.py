@@ -22,7 +22,7 @@ from granian.server.embed import Server
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from alexandria import __version__
-from alexandria.api import catalogue, enriching, harvests, health, problems, quota, security, usage
+from alexandria.api import catalogue, enriching, harvests, health, problems, quota, schedule, security, usage
 from alexandria.api.context import Context, WorkerState
 from alexandria.api.edge import Edge
 from alexandria.app import App, mirroring, running_app, running_database
@@ -57,6 +57,7 @@ _TAGS = [
         "name": "harvests",
         "description": "Plan, start and watch harvests; writing needs a token where one is configured.",
     },
+    {"name": "schedule", "description": "What is harvested by the clock, when next, and what came of it."},
     {"name": "health", "description": "Whether the server works, and how the day's quota stands."},
     {
         "name": "quota",
@@ -115,6 +116,7 @@ def make_app(
         catalogue.router,
         harvests.router,
         enriching.router,
+        schedule.router,
         page.router,
     )
     for router in routers:

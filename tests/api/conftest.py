@@ -121,7 +121,7 @@ def make_config(data_dir: Path) -> MakeConfig:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         # Nobody listens there: no test asks a provider by accident.
-        here = {"isbndb_key": "a-key", "isbndb_url": "http://127.0.0.1:9"}
+        here = {"isbndb_key": "a-key", "isbndb_url": "http://127.0.0.1:9", "schedule": "off"}
         values = {"data_dir": data_dir, "port": port, **here, **settings}
         return configuration.load(
             {f"ALEXANDRIA_{name.upper()}": str(value) for name, value in values.items() if value is not None}

@@ -270,6 +270,7 @@ async def test_a_real_process_serves_says_where_and_stops_within_seconds(
         "ALEXANDRIA_DATA_DIR": str(tmp_path),
         "ALEXANDRIA_ISBNDB_KEY": "a-key",
         "ALEXANDRIA_PORT": str(config.port),
+        "ALEXANDRIA_SCHEDULE": "off",
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PROGRAM, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE

@@ -7,7 +7,7 @@ import pytest
 from psycopg import sql
 
 from alexandria.domain.errors import ConfigurationError, StoreUnavailable
-from alexandria.stores import catalogue, covers, harvests, jobs, locks, quota_books, quota_reports
+from alexandria.stores import catalogue, covers, harvests, jobs, locks, quota_books, quota_reports, schedule
 from alexandria.stores.postgres import (
     Connection,
     Database,
@@ -27,6 +27,7 @@ STORES = {
     "locks": locks.queries,
     "quota": quota_books.queries,
     "quota_reports": quota_reports.queries,
+    "schedule": schedule.queries,
 }
 EVERY_QUERY = [(store, name) for store, queries in STORES.items() for name in queries.names()]
 

@@ -11,6 +11,7 @@ import psycopg
 import typer
 
 from alexandria import config as configuration
+from alexandria import harvesters
 from alexandria.app import (
     App,
     isbndb_account,
@@ -88,6 +89,7 @@ def examine() -> list[Finding]:
     """Every check, whatever became of the others."""
     try:
         config = configuration.load()
+        harvesters.check(config.schedule)
     except ConfigurationError as error:
         rest = unchecked("the configuration can't be read", DATABASE, PROVIDER, QUOTA, OBJECTS)
         return [Finding("configuration", State.WRONG, str(error), "mend that setting first"), *rest]

@@ -19,6 +19,7 @@ from alexandria.cli.enriching import enrich, show_outlook
 from alexandria.cli.harvesting import harvest_cli, runs
 from alexandria.cli.quota import quota_cli
 from alexandria.cli.running import AsJson, Exit, interrupts, load_into, until_stopped, with_app
+from alexandria.cli.schedule import schedule_cli
 from alexandria.domain.errors import AlexandriaError, ConfigurationError, QuotaDenied
 from alexandria.jobs.worker import Worker
 from alexandria.telemetry import configure_logs
@@ -33,6 +34,7 @@ cli = typer.Typer(
 )
 cli.add_typer(harvest_cli, name="harvest")
 cli.add_typer(quota_cli, name="quota")
+cli.add_typer(schedule_cli, name="schedule")
 cli.command()(runs)
 cli.command()(enrich)
 cli.command("plan")(show_outlook)

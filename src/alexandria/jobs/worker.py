@@ -15,7 +15,7 @@ from pgqueuer.qm import QueueManager
 from pgqueuer.queries import Queries as JobQueries
 from psycopg import AsyncConnection, OperationalError
 
-from alexandria.app import App, recount_if_due
+from alexandria.app import App, recount_if_due, schedule_of
 from alexandria.covers import fetch_cover
 from alexandria.domain.errors import StoreUnavailable
 from alexandria.domain.isbn import Isbn
@@ -79,6 +79,8 @@ class Worker:
                         (await self._manager(stack, HARVEST_ITEM, self._harvest_item), ITEMS_AT_ONCE)
                     )
                 keeping = [tasks.create_task(self._feed()), tasks.create_task(self._keep_counting())]
+                if self.runs is None:
+                    keeping.append(tasks.create_task(self._keep_to_schedule()))
                 running = [tasks.create_task(self._take_jobs(manager, most)) for manager, most in managers]
                 await self._stop.wait()
                 for manager, _ in managers:
@@ -186,6 +188,16 @@ class Worker:
                 await recount_if_due(self.app)
             except StoreUnavailable as error:
                 log.warning("quota.count_unknown", reason=str(error))
+            await asyncio.sleep(TICK.total_seconds())
+
+    async def _keep_to_schedule(self) -> None:
+        """Fire what is due by the clock. Planning a large tier takes seconds, and holds up nothing else."""
+        schedule = schedule_of(self.app)
+        while not schedule.is_empty:
+            try:
+                await schedule.fire_due()
+            except StoreUnavailable as error:
+                log.warning("schedule.unread", reason=str(error))
             await asyncio.sleep(TICK.total_seconds())
 
     async def _feed_run(self, run_id: str) -> None:

@@ -113,6 +113,14 @@ class CoverStore:
         """Stored covers, the newest first."""
         return [_cover(row) for row in await self._fetch(queries.list_latest_covers, {"limit": limit})]
 
+    async def try_given_up_again(self, *, asked_before: datetime, now: datetime, limit: int) -> int:
+        """Ask once more for covers that were given up and last asked for so long ago; returns how many, `limit` at most.
+
+        One that fails again is given up again: it has had its attempts.
+        """
+        parameters = {"asked_before": asked_before, "now": now, "limit": limit}
+        return len(await self._fetch(queries.try_given_up_again, parameters))
+
     async def counts(self) -> dict[CoverState, int]:
         """How many ISBNs are in each state; every state is there."""
         found = {CoverState(row[0]): int(row[1]) for row in await self._fetch(queries.count_covers, {})}

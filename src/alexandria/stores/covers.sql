@@ -77,7 +77,7 @@ SELECT isbn13 FROM covers_wanted WHERE isbn13 = %(isbn)s OR content_hash = %(has
 -- Not if the cover was stored or another address was named meanwhile: then that stands.
 UPDATE covers_wanted
    SET state = %(state)s, attempts = %(attempts)s, due_at = %(due_at)s, reason = %(reason)s,
-       content_hash = %(hash)s, width = %(width)s, height = %(height)s, bytes = %(bytes)s,
+       content_hash = %(hash)s, width = %(width)s, height = %(height)s, bytes = %(bytes)s, asked_at = %(now)s,
        stored_at = CASE WHEN %(state)s = 'stored' THEN %(now)s::timestamptz END
  WHERE isbn13 = %(isbn)s AND url = %(url)s AND state <> 'stored'
 RETURNING isbn13;
@@ -110,3 +110,14 @@ SELECT state, reason, count(*) AS covers
  GROUP BY state, reason
  ORDER BY covers DESC, state, reason
  LIMIT %(limit)s
+
+-- name: try_given_up_again
+-- Whoever is at a row already leaves it out for others: two at once try others, or none.
+UPDATE covers_wanted SET due_at = %(now)s
+ WHERE isbn13 IN (
+       SELECT isbn13 FROM covers_wanted
+        WHERE state = 'failed' AND due_at IS NULL AND (asked_at IS NULL OR asked_at <= %(asked_before)s)
+        ORDER BY asked_at NULLS FIRST, isbn13
+        LIMIT %(limit)s
+          FOR UPDATE SKIP LOCKED)
+RETURNING isbn13

@@ -179,6 +179,11 @@ class QuotaReports:
         async with self._answering() as connection:
             await connection.execute(queries.finish_upkeep, parameters)
 
+    @staticmethod
+    async def ask_for_upkeep(connection: Connection) -> None:
+        """Make the daily upkeep due now, within the caller's transaction; a worker does it."""
+        await connection.execute(queries.ask_for_upkeep)
+
     async def list_days_to_roll_up(self, *, keep: timedelta) -> list[tuple[Account, date]]:
         """Accounts' days that began longer than `keep` ago and are not wholly rolled up, the oldest first."""
         async with self._answering() as connection:

@@ -114,6 +114,9 @@ UPDATE upkeep
         OR claimed_until > coalesce(%(now)s::timestamptz, clock_timestamp()) + %(lease)s::interval)
 RETURNING true;
 
+-- name: ask_for_upkeep
+UPDATE upkeep SET due_at = '-infinity' WHERE task = 'quota';
+
 -- name: finish_upkeep
 -- Done for the day, or done in part: then whoever asks next goes on.
 UPDATE upkeep
