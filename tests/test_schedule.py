@@ -121,7 +121,7 @@ async def test_who_finds_an_entry_taken_waits_for_nobody_and_looks_again(
     schedule = schedule_of(entry("taken"), entry("free"))
     await schedule.fire_due()
     clock.advance(MINUTE)
-    async with connection.transaction():
+    async with asyncio.timeout(10), connection.transaction():
         assert await ScheduleStore(connection).lock_entry("taken", wait=False)
         assert [each.name for each in await schedule.fire_due()] == ["free"]
     # Whoever had it came to nothing.
@@ -248,12 +248,37 @@ async def test_a_clock_that_was_years_ahead_does_not_stop_the_schedule(
     clock.advance(MINUTE)
     (fired,) = await schedule.fire_due()
     assert fired.slot == NOON + 2 * MINUTE
-    # Two that disagree by days fire no slot twice either.
+
+
+async def test_a_process_whose_own_clock_is_set_right_again_goes_on_at_once(
+    schedule_of: Callable[..., Schedule], clock: SetClock
+) -> None:
+    schedule = schedule_of()
+    await schedule.fire_due()
+    clock.set(NOON + timedelta(days=900))
+    assert len(await schedule.fire_due()) == 1
+    clock.set(NOON + MINUTE)
+    assert await schedule.fire_due() == []
+    clock.advance(MINUTE)
+    assert [each.slot for each in await schedule.fire_due()] == [NOON + 2 * MINUTE]
+
+
+async def test_two_clocks_that_disagree_by_days_fire_no_slot_twice(
+    schedule_of: Callable[..., Schedule], clock: SetClock, database: Database
+) -> None:
+    starts: list[datetime] = []
+
+    async def count(connection: Connection, of: Entry, now: datetime) -> Started:
+        starts.append(now)
+        return Started(remark="done")
+
+    wrong = SetClock(NOON + timedelta(days=9))
+    await schedule_of(start=count).fire_due()
     for _ in range(3):
-        await schedule_of(clock=wrong).fire_due()
-        await schedule_of().fire_due()
-    slots = [each.slot for each in await history(database)]
-    assert len(slots) == len(set(slots))
+        await schedule_of(start=count, clock=wrong).fire_due()
+        await schedule_of(start=count).fire_due()
+    assert starts == [wrong.now()]
+    assert [each.slot for each in await history(database)] == [wrong.now()]
 
 
 async def test_a_paused_entry_lets_its_slots_pass_and_none_of_them_comes_later(
