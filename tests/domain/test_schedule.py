@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexandria.domain.quota import Lane
@@ -149,6 +149,7 @@ def matches(cron: Cron, time: datetime) -> bool:
     return cron.next_slot(time - MINUTE, UTC) == time
 
 
+@settings(deadline=None)
 @given(CRONS, ZONES, MOMENTS)
 def test_slots_are_those_that_asking_every_minute_finds(cron: Cron, zone: ZoneInfo, first: datetime) -> None:
     last = first + timedelta(hours=5)
@@ -159,6 +160,7 @@ def test_slots_are_those_that_asking_every_minute_finds(cron: Cron, zone: ZoneIn
     assert found == reference(cron, zone, first, last)
 
 
+@settings(deadline=None)
 @given(CRONS, ZONES, MOMENTS)
 def test_the_last_slot_is_the_one_before_the_next(cron: Cron, zone: ZoneInfo, now: datetime) -> None:
     last = cron.last_slot(now, zone)
@@ -167,6 +169,7 @@ def test_the_last_slot_is_the_one_before_the_next(cron: Cron, zone: ZoneInfo, no
     assert cron.last_slot(last, zone) == last
 
 
+@settings(deadline=None)
 @given(
     CRONS,
     ZONES,
