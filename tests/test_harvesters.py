@@ -13,10 +13,14 @@ from alexandria.domain.covers import MOST_ATTEMPTS, CoverOutcome, CoverState, Co
 from alexandria.domain.isbn import Isbn
 from alexandria.domain.quota import Lane
 from alexandria.domain.schedule import Cron, Entry
-from alexandria.planning import PROVIDER, Kind, query_of
+from alexandria.domain.targets import Target, TargetKind
+from alexandria.planning import FEED_NOT_GRANTED
+from alexandria.providers.isbndb import PROVIDER
 from alexandria.schedule import Declined, Started
 from alexandria.stores.covers import CoverStore
-from alexandria.stores.harvests import HarvestStore, Page, Run
+from alexandria.stores.harvest_pages import Page, PageStore
+from alexandria.stores.harvests import HarvestStore, ItemState, Run
+from alexandria.stores.isbn_answers import IsbnAnswerStore
 from alexandria.stores.postgres import Connection, Database
 from alexandria.stores.quota_reports import QuotaReports
 from alexandria.stores.schedule import Firing, Outcome, ScheduleStore
@@ -69,13 +73,15 @@ async def run_of(connection: Connection, came: Started | Declined) -> Run:
     return run
 
 
-async def harvested(connection: Connection, name: str, kind: Kind = Kind.AUTHORS) -> None:
+async def harvested(
+    connection: Connection, name: str, kind: TargetKind = TargetKind.AUTHOR, *, now: datetime = NOW
+) -> None:
     """A target's only page is stored."""
     page = Page(
         provider=PROVIDER,
-        query=query_of(kind, name),
+        query=Target(kind, name, name).query,
         page=1,
-        fetched_at=NOW,
+        fetched_at=now,
         page_size=100,
         total=0,
         has_more=False,
@@ -83,7 +89,7 @@ async def harvested(connection: Connection, name: str, kind: Kind = Kind.AUTHORS
         dropped=0,
         absorbed_at=None,
     )
-    await HarvestStore(connection).save_page(page)
+    await PageStore(connection).save(page)
 
 
 async def test_a_tier_follows_the_one_before_and_after_the_last_comes_the_first(
@@ -93,7 +99,7 @@ async def test_a_tier_follows_the_one_before_and_after_the_last_comes_the_first(
     harvested_tiers = []
     for n in range(3):
         run = await run_of(connection, await start(settings, connection, tiers, NOW + n * DAY))
-        assert (run.kind, run.lane, run.parameters["max_pages"]) == ("authors", "bulk", 3)
+        assert (run.kind, run.lane, run.parameters["max_pages"]) == ("tiers", "bulk", 3)
         assert run.parameters["schedule"] == "an-entry"
         harvested_tiers.append(run.parameters["tier"])
     assert harvested_tiers == ["top-100", "top-1000", "top-100"]
@@ -125,16 +131,65 @@ async def test_new_releases_are_those_of_the_months_around_now_and_asked_for_dai
     assert [each.subject for each in items] == ["2026-09", "2026-10", "2026-11", "2026-12", "2027-01"]
     assert (run.lane, run.target) == ("scheduled", "new releases of 2026-09 to 2027-01")
     for each in items:
-        await harvested(connection, each.name, Kind.NEW_RELEASES)
+        await harvested(connection, each.name, TargetKind.MONTH)
     assert isinstance(await start(settings, connection, daily, NOW + timedelta(hours=1)), Declined)
     assert isinstance(await start(settings, connection, daily, NOW + DAY), Started)
 
 
-@pytest.mark.parametrize("harvester", ["authors", "new-releases"])
+async def edition(connection: Connection, isbn: str) -> None:
+    """An edition of which little is known."""
+    await connection.execute(
+        "INSERT INTO works (key, title, identity) VALUES (%s, 'A Work', 'matched')", [isbn]
+    )
+    await connection.execute(
+        "INSERT INTO editions (key, work_key, title) VALUES (%s, %s, 'A Work')", [isbn, isbn]
+    )
+    await connection.execute(
+        "INSERT INTO edition_isbns (isbn, edition_key, is_first) VALUES (%s, %s, true)", [isbn, isbn]
+    )
+
+
+@pytest.mark.parametrize("harvester", ["gaps", "missing-covers"])
+async def test_editions_that_lack_something_are_asked_for_within_a_bound_and_not_before_their_time(
+    settings: Config, connection: Connection, harvester: str
+) -> None:
+    assert isinstance(await start(settings, connection, entry(harvester)), Declined), "there is nothing"
+    for isbn in ("9780306406157", "9781861972712", "9780140328721"):
+        await edition(connection, isbn)
+    run = await run_of(connection, await start(settings, connection, entry(harvester, max_units=2)))
+    (item,) = await HarvestStore(connection).list_items(run.id)
+    assert (len(item.isbns), run.kind) == (2, "gaps" if harvester == "gaps" else "covers")
+    answers = IsbnAnswerStore(connection)
+    await answers.save(PROVIDER, found=item.isbns[:1], absent=item.isbns[1:], asked_at=NOW)
+    later = NOW + timedelta(minutes=5)
+    run = await run_of(connection, await start(settings, connection, entry(harvester), later))
+    (rest,) = await HarvestStore(connection).list_items(run.id)
+    assert len(rest.isbns) == 1
+    assert rest.isbns[0] not in item.isbns
+    tomorrow = NOW + DAY + timedelta(minutes=1)
+    run = await run_of(connection, await start(settings, connection, entry(harvester), tomorrow))
+    (again,) = await HarvestStore(connection).list_items(run.id)
+    assert set(again.isbns) == {item.isbns[1], rest.isbns[0]}, "the absent one is due, the found one fresh"
+
+
+async def test_the_feed_is_read_unless_the_plan_of_the_key_lacks_it(
+    settings: Config, connection: Connection
+) -> None:
+    run = await run_of(connection, await start(settings, connection, entry("updates", max_units=5)))
+    (feed,) = await HarvestStore(connection).list_items(run.id)
+    assert (feed.target, feed.units_expected, run.parameters["max_units"]) == ("feed", 0, 5)
+    await HarvestStore(connection).leave_item(feed, ItemState.FAILED, now=NOW, reason=FEED_NOT_GRANTED)
+    declined = await start(settings, connection, entry("updates"), NOW + timedelta(hours=1))
+    assert isinstance(declined, Declined)
+    assert "update feed" in declined.reason
+    assert isinstance(await start(settings, connection, entry("updates"), NOW + DAY), Started)
+
+
+@pytest.mark.parametrize("harvester", ["authors", "new-releases", "updates", "gaps", "missing-covers"])
 async def test_without_a_key_nothing_is_started_and_the_reason_is_told(
     connection: Connection, harvester: str
 ) -> None:
-    of = entry("authors", tier="top-100") if harvester == "authors" else entry("new-releases")
+    of = entry("authors", tier="top-100") if harvester == "authors" else entry(harvester)
     came = await start(config.load({}), connection, of)
     assert isinstance(came, Declined)
     assert "ALEXANDRIA_ISBNDB_KEY" in came.reason

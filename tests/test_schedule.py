@@ -14,6 +14,7 @@ import pytest
 from alexandria.domain.errors import ConfigurationError, RecordNotFound, StoreUnavailable
 from alexandria.domain.quota import Lane
 from alexandria.domain.schedule import Cron, Entry, Missed
+from alexandria.domain.targets import Target, TargetKind
 from alexandria.schedule import Declined, Schedule, Start, Started
 from alexandria.stores.harvests import HarvestStore
 from alexandria.stores.postgres import Connection, Database
@@ -38,7 +39,7 @@ async def start_a_run(connection: Connection, of: Entry, now: datetime) -> Start
         kind="authors",
         lane=of.lane,
         parameters={},
-        targets=[("OL1A", "Mary Shelley")],
+        targets=[Target(TargetKind.AUTHOR, "OL1A", "Mary Shelley")],
         fresh_since=now,
         now=now,
     )

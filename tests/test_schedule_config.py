@@ -24,6 +24,8 @@ def test_what_is_built_in_is_in_order_and_on() -> None:
     harvesters.check(schedule)
     assert {each.name: each.cron.text for each in schedule if each.enabled} == {
         "covers": "*/5 * * * *",
+        "gaps": "*/20 20-22 * * *",
+        "updates": "10 * * * *",
         "new-releases": "30 3 * * *",
         "tiers": "*/20 1-5 * * *",
         "upkeep": "15 2 * * *",

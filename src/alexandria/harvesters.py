@@ -3,16 +3,27 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
 from alexandria.config import Config
-from alexandria.domain.errors import ConfigurationError
+from alexandria.domain.errors import ConfigurationError, FeedNotGranted
+from alexandria.domain.plans import Plan
 from alexandria.domain.quota import Lane
 from alexandria.domain.schedule import Entry
 from alexandria.harvest import start_run
-from alexandria.planning import MOST_PAGES, TIERS, Plan, plan_new_releases, plan_tier
+from alexandria.planning import (
+    MOST_PAGES,
+    MOST_UNITS,
+    TIERS,
+    plan_gaps,
+    plan_missing_covers,
+    plan_new_releases,
+    plan_tier,
+    plan_updates,
+)
 from alexandria.schedule import Declined, Started
 from alexandria.stores.covers import CoverStore
 from alexandria.stores.harvests import HarvestStore
@@ -93,6 +104,12 @@ class Covers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     most: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
 
 
+class Units(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Units to spend at most; what is left comes with the next slot."""
+
+    max_units: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = MOST_UNITS
+
+
 async def start_authors(order: Order, parameters: Authors) -> Started | Declined:
     """Harvest the tier that comes after the one harvested last, or the first after it with a page to ask for."""
     if not order.config.isbndb_key:
@@ -103,7 +120,11 @@ async def start_authors(order: Order, parameters: Authors) -> Started | Declined
     fresh_since = order.now - order.config.freshness
     for tier in [*tiers[begin:], *tiers[:begin]]:
         plan = await plan_tier(
-            order.connection, tier, max_pages=parameters.max_pages, fresh_since=fresh_since
+            order.connection,
+            tier,
+            max_pages=parameters.max_pages,
+            fresh_since=fresh_since,
+            now=order.now,
         )
         if plan.units_expected:
             return await _start(order, plan, {"tier": tier})
@@ -162,6 +183,44 @@ async def start_covers(order: Order, parameters: Covers) -> Started:
     return Started(remark=f"{covers:,} covers that were given up are tried again")
 
 
+async def start_updates(order: Order, parameters: Units) -> Started | Declined:
+    """Read the update feed, for nothing, and ask again for what changed."""
+    if not order.config.isbndb_key:
+        return Declined(_NO_KEY)
+    try:
+        plan = await plan_updates(order.connection, now=order.now)
+    except FeedNotGranted as error:
+        return Declined(str(error))
+    return await _start(order, plan, {"max_units": parameters.max_units})
+
+
+async def start_gaps(order: Order, parameters: Units) -> Started | Declined:
+    """Ask for pages of authors of whom there is more, then for editions that lack fields."""
+    plan_them = partial(plan_gaps, max_pages=MOST_PAGES)
+    return await _start_within(order, parameters, plan_them, "there are no gaps that may be asked for now")
+
+
+async def start_missing_covers(order: Order, parameters: Units) -> Started | Declined:
+    """Ask where the covers of editions are that have none."""
+    return await _start_within(
+        order, parameters, plan_missing_covers, "no edition without a cover may be asked for now"
+    )
+
+
+async def _start_within(
+    order: Order, parameters: Units, plan_them: Callable[..., Awaitable[Plan]], nothing: str
+) -> Started | Declined:
+    if not order.config.isbndb_key:
+        return Declined(_NO_KEY)
+    fresh_since = order.now - order.config.freshness
+    plan = await plan_them(
+        order.connection, max_units=parameters.max_units, fresh_since=fresh_since, now=order.now
+    )
+    if not plan.units_expected:
+        return Declined(nothing)
+    return await _start(order, plan, {"max_units": parameters.max_units})
+
+
 async def start_upkeep(order: Order, _: NoParameters) -> Started:
     """Make the daily upkeep due now. Without a slot it is once a day all the same, soon after midnight UTC."""
     await QuotaReports.ask_for_upkeep(order.connection)
@@ -172,6 +231,9 @@ STARTERS: Mapping[str, Starter[Any]] = {
     "authors": Starter(Authors, start_authors),
     "new-releases": Starter(NewReleases, start_new_releases),
     "covers": Starter(Covers, start_covers),
+    "missing-covers": Starter(Units, start_missing_covers),
+    "updates": Starter(Units, start_updates),
+    "gaps": Starter(Units, start_gaps),
     "upkeep": Starter(NoParameters, start_upkeep),
 }
 """Every harvester that an entry of the schedule may name."""

@@ -177,12 +177,12 @@ async def plan_covers(connection: Connection, isbns: Sequence[Isbn], *, fresh_si
 
 
 async def plan_missing_covers(
-    connection: Connection, *, limit: int, fresh_since: datetime, now: datetime
+    connection: Connection, *, max_units: int, fresh_since: datetime, now: datetime
 ) -> Plan:
-    """Plan to ask for editions without a cover's address that may be asked for now, at most `limit` of them."""
-    _check_units(limit)
+    """Plan to ask for editions without a cover's address that may be asked for now, at most `max_units` of them."""
+    _check_units(max_units)
     isbns = await IsbnAnswerStore(connection).list_gaps(
-        PROVIDER, only_covers=True, fresh_since=fresh_since, now=now, limit=limit
+        PROVIDER, only_covers=True, fresh_since=fresh_since, now=now, limit=max_units
     )
     return await plan_covers(connection, isbns, fresh_since=fresh_since)
 

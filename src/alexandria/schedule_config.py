@@ -28,6 +28,14 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "lane": "bulk",
         "parameters": {"tier": ["top-1000", "1000-5000", "5000-20000"]},
     },
+    # Whatever the day has left in the evening buys nothing tomorrow.
+    "gaps": {
+        "cron": "*/20 20-22 * * *",
+        "harvester": "gaps",
+        "lane": "bulk",
+        "parameters": {"max_units": 5000},
+    },
+    "updates": {"cron": "10 * * * *", "harvester": "updates", "lane": "scheduled"},
     "upkeep": {"cron": "15 2 * * *", "harvester": "upkeep", "lane": "bulk"},
 }
 """What is harvested by the clock unless the file says otherwise, as the tables that it could hold."""

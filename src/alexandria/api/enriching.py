@@ -274,7 +274,7 @@ async def harvest_covers(
     fresh_since, now = _fresh_since(app, refresh=False), app.clock.now()
     async with app.database.connection() as connection:
         plan = await planning.plan_missing_covers(
-            connection, limit=wanted.batch_size, fresh_since=fresh_since, now=now
+            connection, max_units=wanted.batch_size, fresh_since=fresh_since, now=now
         )
     if wanted.dry_run:
         return await _show(app, plan)

@@ -129,7 +129,10 @@ def harvest_missing_covers(
     async def plan(app: App) -> Plan:
         async with app.database.connection() as connection:
             return await planning.plan_missing_covers(
-                connection, limit=max_units, fresh_since=fresh_since(app, refresh=False), now=app.clock.now()
+                connection,
+                max_units=max_units,
+                fresh_since=fresh_since(app, refresh=False),
+                now=app.clock.now(),
             )
 
     run_harvest(plan, {"max_units": max_units}, dry_run=dry_run, as_json=as_json)
