@@ -197,6 +197,7 @@ def sandbox(
     """
     # Nothing else needs the sandbox, so nothing else waits for its import.
     from alexandria.sandbox.accounts import PREMIUM
+    from alexandria.sandbox.google_books import GOOGLE_KEY
     from alexandria.sandbox.server import Sandbox, serve_forever
     from alexandria.sandbox.world import World
 
@@ -214,7 +215,12 @@ def sandbox(
             "url": running.url,
             "covers_url": running.covers_url,
             "control_url": running.control_url,
+            "openlibrary_url": running.openlibrary_url,
+            "openlibrary_covers_url": running.openlibrary_covers_url,
+            "google_books_url": running.google_books_url,
+            "wikidata_url": running.wikidata_url,
             "key": key,
+            "google_books_key": GOOGLE_KEY,
         }
         if as_json:
             console.write_json(addresses)

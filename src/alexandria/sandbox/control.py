@@ -15,7 +15,9 @@ from alexandria.domain.errors import InvalidInput
 from alexandria.sandbox.accounts import PLANS, Account, Accounts, Key
 from alexandria.sandbox.covers import CoversHost
 from alexandria.sandbox.faults import Fault
+from alexandria.sandbox.free import FreeSources
 from alexandria.sandbox.isbndb import Isbndb
+from alexandria.sandbox.received import Received
 
 _LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
@@ -23,8 +25,9 @@ _LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 class Control:
     """Shows and turns what a running sandbox does."""
 
-    def __init__(self, provider: Isbndb, covers: CoversHost, accounts: Accounts) -> None:
+    def __init__(self, provider: Isbndb, covers: CoversHost, accounts: Accounts, free: FreeSources) -> None:
         self._provider = provider
+        self._free = free
         self._covers = covers
         self._accounts = accounts
         self._changes: dict[str, Callable[[Any], None]] = {
@@ -57,9 +60,6 @@ class Control:
     def state(self) -> dict[str, Any]:
         """Everything that can be seen; keys by their hash only."""
         provider, world = self._provider, self._provider.world
-        calls: dict[str, dict[str, int]] = {}
-        for (endpoint, status), count in sorted(provider.received.counts.items()):
-            calls.setdefault(endpoint, {})[str(status)] = count
         return {
             "url": provider.url,
             "covers_url": provider.covers_url,
@@ -74,7 +74,8 @@ class Control:
                 "rows_set_aside": len(world.set_aside),
             },
             "keys": [self._key(account) for account in self._accounts],
-            "calls": calls,
+            "calls": _by_status(provider.received),
+            "free_calls": _by_status(self._free.received),
             "covers": {str(status): count for status, count in sorted(self._covers.counts.items())},
             "switches": self._accounts.switches.as_json(),
             "faults": provider.faults.as_json(),
@@ -133,7 +134,10 @@ class Control:
     def _page(self) -> str:
         state = self.state()
         calls = {
-            f"{endpoint} {status}": n for endpoint, by in state["calls"].items() for status, n in by.items()
+            f"{endpoint} {status}": n
+            for group in ("calls", "free_calls")
+            for endpoint, by in state[group].items()
+            for status, n in by.items()
         }
         parts = [
             "<!doctype html><html lang=en><head><meta charset=utf-8><meta http-equiv=refresh content=5>",
@@ -155,6 +159,13 @@ class Control:
             "</body></html>",
         ]
         return "".join(parts)
+
+
+def _by_status(received: Received) -> dict[str, dict[str, int]]:
+    calls: dict[str, dict[str, int]] = {}
+    for (endpoint, status), count in sorted(received.counts.items()):
+        calls.setdefault(endpoint, {})[str(status)] = count
+    return calls
 
 
 def _table(title: str, rows: Mapping[str, Any]) -> str:

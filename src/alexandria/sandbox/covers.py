@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
-from alexandria.sandbox import pictures
+from alexandria.sandbox import identities, pictures
 from alexandria.sandbox.accounts import Accounts
 from alexandria.sandbox.odd_files import odd_file
 from alexandria.sandbox.signing import Signer
@@ -19,6 +19,7 @@ from alexandria.sandbox.world import OPAQUE, World
 _MOST_CACHED_BYTES = 64_000_000
 
 _COVER = re.compile(r"/covers/(?:\d\d/\d\d/)?(\d{13,14})\.jpg", re.ASCII)
+_OPENLIBRARY = re.compile(r"/openlibrary/b/id/(\d{1,15})(?:-[SML])?\.jpg", re.ASCII)
 _ORIGINAL = re.compile(r"/covers/original/(\d{13})\.jpg", re.ASCII)
 
 
@@ -56,6 +57,10 @@ class CoversHost:
             return await self._cover(str(number - OPAQUE if number > OPAQUE else number))
         if match := _ORIGINAL.fullmatch(request.path):
             return await self._original(match[1], request)
+        if match := _OPENLIBRARY.fullmatch(request.path):
+            return await self._openlibrary(int(match[1]), request)
+        if request.path == "/google-books/content":
+            return await self._google(parse_qs(request.query_string).get("id", [""])[0])
         if request.path.startswith("/odd/") and (response := await odd_file(request)):
             return response
         return web.Response(status=404, text="Not found")
@@ -85,6 +90,22 @@ class CoversHost:
         if self.kind_of(isbn) is not CoverKind.PICTURE:
             return web.Response(status=404, text="Not found")
         return _jpeg(await self._picture("original", isbn, pictures.original))
+
+    async def _openlibrary(self, number: int, request: web.BaseRequest) -> web.StreamResponse:
+        """A picture by its number; without `default=false` a missing one is a GIF of one pixel (contracts/openlibrary.md, 4)."""
+        edition = self._world.truth.editions.get(identities.edition_of_cover(number))
+        if edition and identities.openlibrary_cover(edition) == number:
+            return _jpeg(await self._picture("openlibrary", edition.key, pictures.cover))
+        if "default=false" in request.query_string:
+            return web.Response(status=404, text="Not found")
+        return web.Response(body=pictures.PIXEL, content_type="image/gif")
+
+    async def _google(self, volume_id: str) -> web.StreamResponse:
+        """A small picture, or the grey one that stands for none (contracts/google-books.md, 3)."""
+        edition = self._world.truth.editions.get(identities.edition_of_volume(volume_id))
+        if edition and edition.cover is CoverKind.PICTURE:
+            return _jpeg(await self._picture("google", edition.key, pictures.thumbnail))
+        return _jpeg(await self._picture("placeholder", "", lambda _: pictures.placeholder(None)))
 
     def kind_of(self, isbn: str) -> CoverKind:
         """What there is for an ISBN; nothing for one that ISBNdb does not list."""

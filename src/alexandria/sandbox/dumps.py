@@ -41,15 +41,15 @@ def write_dumps(truth: Truth, folder: Path, *, seed: int, irregular_share: float
     """Write the three files; the same seed gives the same bytes. Creates the folder when it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     writer = _Writer(seed, irregular_share)
-    authors = [document for author in truth.authors.values() for document in _author_documents(author)]
+    authors = [document for author in truth.authors.values() for document in author_documents(author)]
     if irregular_share:
         # Their keys lie above all others, so they never hide a person.
         authors += [
-            _document("author", f"/authors/OL{9_000_000 + n}A", {"name": x})
+            make_document("author", f"/authors/OL{9_000_000 + n}A", {"name": x})
             for n, x in enumerate(NON_PERSONS)
         ]
-    works = [_work_document(each) for each in truth.works.values() if not each.is_new]
-    editions = [_edition_document(each) for each in truth.editions.values() if each.in_dump]
+    works = [work_document(each) for each in truth.works.values() if not each.is_new]
+    editions = [edition_document(each) for each in truth.editions.values() if each.in_dump]
     written = {}
     for kind, documents in (("author", authors), ("work", works), ("edition", editions)):
         written[kind] = folder / f"ol_dump_{kind}s.txt.gz"
@@ -95,7 +95,8 @@ def _row(kind: str, document: dict[str, Any]) -> bytes:
     return ("\t".join(columns) + "\n").encode("ascii")
 
 
-def _document(kind: str, key: str, members: dict[str, Any]) -> dict[str, Any]:
+def make_document(kind: str, key: str, members: dict[str, Any]) -> dict[str, Any]:
+    """A document of Open Library, with what every one of them has; empty members are left out."""
     revision = crc32(key.encode()) % 6 + 1
     moment = {"type": "/type/datetime", "value": _MODIFIED}
     return {
@@ -109,7 +110,7 @@ def _document(kind: str, key: str, members: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _author_documents(author: Author) -> list[dict[str, Any]]:
+def author_documents(author: Author) -> list[dict[str, Any]]:
     """The person's record, and the further ones that the dump has by mistake."""
     members = {
         "name": author.name,
@@ -118,12 +119,13 @@ def _author_documents(author: Author) -> list[dict[str, Any]]:
         "birth_date": str(author.birth_year) if author.birth_year else None,
         "death_date": str(author.death_year) if author.death_year else None,
     }
-    documents = [_document("author", f"/authors/{author.key}", members)]
+    documents = [make_document("author", f"/authors/{author.key}", members)]
     twin = members | {"alternate_names": None}
-    return documents + [_document("author", f"/authors/{key}", twin) for key in author.duplicate_keys]
+    return documents + [make_document("author", f"/authors/{key}", twin) for key in author.duplicate_keys]
 
 
-def _work_document(work: Work) -> dict[str, Any]:
+def work_document(work: Work) -> dict[str, Any]:
+    """A work's document."""
     role = {"key": "/type/author_role"}
     members = {
         "title": work.title,
@@ -132,10 +134,11 @@ def _work_document(work: Work) -> dict[str, Any]:
         "subjects": list(work.subjects),
         "first_publish_date": str(work.first_published) if work.first_published else None,
     }
-    return _document("work", f"/works/{work.key}", members)
+    return make_document("work", f"/works/{work.key}", members)
 
 
-def _edition_document(edition: Edition) -> dict[str, Any]:
+def edition_document(edition: Edition) -> dict[str, Any]:
+    """An edition's document, without a cover: the dump's rows that were sampled had none (openlibrary.md, 2.2)."""
     number = crc32(edition.key.encode())
     ten = edition.isbn.to_10() if edition.isbn and number % 2 else None
     members = {
@@ -151,4 +154,4 @@ def _edition_document(edition: Edition) -> dict[str, Any]:
         "physical_format": edition.binding,
         "by_statement": ", ".join(edition.authors) if number % 3 == 0 else None,
     }
-    return _document("edition", f"/books/{edition.key}", members)
+    return make_document("edition", f"/books/{edition.key}", members)

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from alexandria.domain.errors import InvalidInput
-from alexandria.sandbox.routes import Endpoint
+from alexandria.sandbox.routes import Endpoint, Free
 
 
 class FaultKind(StrEnum):
@@ -58,8 +58,8 @@ class Fault:
     """For latency and Retry-After."""
 
     def __post_init__(self) -> None:
-        if self.endpoint not in ("*", *Endpoint):
-            raise InvalidInput("endpoint", self.endpoint, f"give * or one of {', '.join(Endpoint)}")
+        if self.endpoint not in ("*", *Endpoint, *Free):
+            raise InvalidInput("endpoint", self.endpoint, f"give * or one of {', '.join((*Endpoint, *Free))}")
         if not isinstance(self.text, str):
             raise InvalidInput("text", self.text, "give a part of a path")
         if not 0 <= self.rate <= 1:

@@ -11,7 +11,8 @@ from alexandria.sandbox.answers import Page, Price, Refusal, Reply, refuse
 from alexandria.sandbox.faults import Fault, FaultKind
 from alexandria.sandbox.switches import Switches
 
-_GATEWAY_PAGE = b"<!doctype html><html><body><h1>Please stand by</h1></body></html>"
+GATEWAY_PAGE = b"<!doctype html><html><body><h1>Please stand by</h1></body></html>"
+"""What a gateway shows instead of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Mishaps:
         if self.get(FaultKind.TRUNCATED_JSON):
             return replace(reply, body=reply.body[: len(reply.body) // 2])
         if self.get(FaultKind.HTML_BODY):
-            return replace(reply, body=_GATEWAY_PAGE, content_type="text/html")
+            return replace(reply, body=GATEWAY_PAGE, content_type="text/html")
         if self.get(FaultKind.GZIP_CUT):
             packed = gzip.compress(reply.body)
             return replace(reply, body=packed[: len(packed) // 2], headers=(("Content-Encoding", "gzip"),))

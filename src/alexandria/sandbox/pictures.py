@@ -8,6 +8,12 @@ import pyvips
 _TILE = 640
 
 
+PIXEL = bytes.fromhex(
+    "47494638396101000100800000ffffff00000021f90401000000002c00000000010001000002024401003b"
+)
+"""A GIF of one transparent pixel."""
+
+
 @lru_cache(maxsize=1)
 def _grain() -> pyvips.Image:
     """Noise that gives a picture the size of a scanned one; made once, cropped for each cover."""
@@ -33,6 +39,11 @@ def cover(isbn: str) -> bytes:
     """The `image` of an ISBN: 300 wide and at most 500 high (section 10: at most 500 px)."""
     chance = random.Random(f"size {isbn}")
     return jpeg(picture(isbn, 300, chance.randint(400, 500)))
+
+
+def thumbnail(key: str) -> bytes:
+    """A picture as Google shows it: 128 wide (contracts/google-books.md, 3)."""
+    return jpeg(picture(key, 128, random.Random(f"size {key}").randint(170, 200)))
 
 
 def original(isbn: str) -> bytes:

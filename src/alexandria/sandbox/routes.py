@@ -24,3 +24,11 @@ class Endpoint(StrEnum):
     STATS = "stats"
     THEMA = "thema"
     UNKNOWN = "unknown"
+
+
+class Free(StrEnum):
+    """The stand-ins for sources without paid units; the values name them in faults and counts, and are their paths."""
+
+    OPENLIBRARY = "openlibrary"
+    GOOGLE_BOOKS = "google-books"
+    WIKIDATA = "wikidata"

@@ -1,4 +1,4 @@
-"""Starts a sandbox: ISBNdb, its covers host and a control page, each on a port of its own."""
+"""Starts a sandbox: ISBNdb, its covers host and a control page, each on a port of its own; the free sources are beside ISBNdb."""
 
 import asyncio
 from collections import Counter
@@ -14,10 +14,15 @@ from alexandria.sandbox.accounts import PREMIUM, Accounts, Key, Plan
 from alexandria.sandbox.control import Control
 from alexandria.sandbox.covers import CoversHost
 from alexandria.sandbox.faults import Faults
+from alexandria.sandbox.free import FreeSources
+from alexandria.sandbox.google_books import GoogleBooks, google_bucket
 from alexandria.sandbox.isbndb import Isbndb
+from alexandria.sandbox.openlibrary import OpenLibrary, openlibrary_bucket
 from alexandria.sandbox.received import ReceivedCall
+from alexandria.sandbox.routes import Free
 from alexandria.sandbox.signing import Signer
 from alexandria.sandbox.switches import Switches
+from alexandria.sandbox.wikidata import Wikidata, wikidata_bucket
 from alexandria.sandbox.world import World
 
 __all__ = [
@@ -40,12 +45,27 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class Sandbox:
     """A running sandbox, and everything a test asks of it."""
 
-    def __init__(self, world: World, provider: Isbndb, covers: CoversHost, accounts: Accounts) -> None:
+    def __init__(
+        self,
+        world: World,
+        provider: Isbndb,
+        covers: CoversHost,
+        accounts: Accounts,
+        google: GoogleBooks,
+        free: FreeSources,
+    ) -> None:
         self.world = world
         self.url = ""
         """Base URL of ISBNdb, without a slash at its end."""
         self.covers_url = ""
         self.control_url = ""
+        self.openlibrary_url = ""
+        self.openlibrary_covers_url = ""
+        self.google_books_url = ""
+        self.wikidata_url = ""
+        self.google = google
+        """To be turned: `google.daily_limit = 5`."""
+        self._free = free
         self._provider = provider
         self._covers = covers
         self._accounts = accounts
@@ -69,6 +89,11 @@ class Sandbox:
     def cover_calls(self) -> Counter[str]:
         """Requests that the covers host received, by path."""
         return Counter(self._covers.calls)
+
+    @property
+    def free_calls(self) -> list[ReceivedCall]:
+        """What the free sources received, oldest first: `endpoint` is "openlibrary", "google-books" or "wikidata"."""
+        return list(self._free.received.calls)
 
     def repeated(self) -> list[ReceivedCall]:
         """Calls that were charged although the same question had been answered with 200 before."""
@@ -135,16 +160,31 @@ async def running_sandbox(
     signer = Signer(world.seed)
     provider = Isbndb(world, accounts, Faults(world.seed), signer, path_prefix)
     covers = CoversHost(world, accounts, signer)
-    sandbox = Sandbox(world, provider, covers, accounts)
+    google = GoogleBooks(world, accounts)
+    free = FreeSources(
+        accounts,
+        provider.faults,
+        {
+            Free.OPENLIBRARY: (OpenLibrary(world), openlibrary_bucket()),
+            Free.GOOGLE_BOOKS: (google, google_bucket()),
+            Free.WIKIDATA: (Wikidata(world), wikidata_bucket()),
+        },
+    )
+    sandbox = Sandbox(world, provider, covers, accounts, google, free)
     async with AsyncExitStack() as stack:
         stack.callback(accounts.close)
         sandbox.covers_url = provider.covers_url = await stack.enter_async_context(
             _serving(covers.handle, host, covers_port)
         )
-        sandbox.url = await stack.enter_async_context(_serving(provider.handle, host, port)) + path_prefix
-        provider.url = sandbox.url
+        google.pictures_url = sandbox.covers_url
+        base = await stack.enter_async_context(_serving(free.before(provider.handle), host, port))
+        sandbox.url = provider.url = base + path_prefix
+        sandbox.openlibrary_url = f"{base}/{Free.OPENLIBRARY}"
+        sandbox.openlibrary_covers_url = f"{sandbox.covers_url}/{Free.OPENLIBRARY}"
+        sandbox.google_books_url = f"{base}/{Free.GOOGLE_BOOKS}"
+        sandbox.wikidata_url = f"{base}/{Free.WIKIDATA}"
         sandbox.control_url = await stack.enter_async_context(
-            _serving(Control(provider, covers, accounts).handle, "127.0.0.1", control_port)
+            _serving(Control(provider, covers, accounts, free).handle, "127.0.0.1", control_port)
         )
         yield sandbox
 
