@@ -11,11 +11,13 @@ from typing import Any
 
 from alexandria.domain.catalogue import EditionFacts
 
-PROVIDERS = ("user", "openlibrary", "isbndb")
-"""Best first. A person's correction always wins; Open Library is edited by people, ISBNdb is fed by shops."""
+PROVIDERS = ("user", "openlibrary", "isbndb", "google-books")
+"""Best first. A person's correction always wins; Open Library is edited by people, ISBNdb is fed by shops. What Google answers to an
+ISBN is now and then another printing of the book (contracts/google-books.md, section 2)."""
 
-COVER_PROVIDERS = ("user", "isbndb", "openlibrary")
-"""ISBNdb's pictures are free to fetch in bulk; Open Library asks not to be used for that (contracts/openlibrary.md, 4)."""
+COVER_PROVIDERS = ("user", "isbndb", "openlibrary", "google-books")
+"""ISBNdb's pictures are free to fetch in bulk; Open Library asks not to be used for that (contracts/openlibrary.md, 4); Google's are
+128 pixels wide (contracts/google-books.md, 3)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ import msgspec
 from alexandria.domain.catalogue import Dropped, RecordKind, SourceRecord
 from alexandria.providers.openlibrary_members import decode, read_key
 from alexandria.providers.openlibrary_people import author_facts
-from alexandria.providers.openlibrary_records import edition_facts, work_facts
+from alexandria.providers.openlibrary_records import COVERS_HOST, edition_facts, work_facts
 
 __all__ = [
+    "COVERS_HOST",
     "MOST_ROW_BYTES",
     "PROVIDER",
     "DumpRow",

@@ -115,15 +115,15 @@ def _other_names(members: Members, name: str) -> tuple[str, ...]:
         for text in members.texts(member):
             read = read_statement(text)
             key = name_key(read.name)
-            if reason := _unfit(read, key, own):
+            if reason := unfit_name(read, key, own):
                 members.drop(member, reason)
             elif key != own:
                 found.setdefault(key, read.name)
     return tuple(found.values())
 
 
-def _unfit(read: NameStatement, key: str, own: str) -> str | None:
-    """Why a further name must not find the author whose name's key is `own`."""
+def unfit_name(read: NameStatement, key: str, own: str) -> str | None:
+    """Why a further name, `key` its key, must not find the author whose name's key is `own`; None when it may."""
     if not key or (read.doubtful and read.doubtful != Doubt.ONE_WORD):
         return f"nobody's name: {read.doubtful or Doubt.NO_LETTERS}"
     if read.role == "attributed":

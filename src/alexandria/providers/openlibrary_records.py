@@ -33,6 +33,9 @@ from alexandria.providers.openlibrary_members import (
 )
 from alexandria.providers.openlibrary_people import read_contributions
 
+COVERS_HOST = "https://covers.openlibrary.org"
+"""Where a fact says a cover lies; who has a mirror of it asks there (`enrich.absorb`)."""
+
 _MOST_SUBJECTS = 100
 _MOST_DESCRIPTION_CHARACTERS = 10_000
 
@@ -73,6 +76,9 @@ class _Work(msgspec.Struct):
     description: Any = None
     first_publish_date: Any = None
     subjects: Any = None
+    # Where the search shows the work instead (section 3.2):
+    author_key: Any = None
+    first_publish_year: Any = None
 
 
 # Facts
@@ -112,7 +118,7 @@ def edition_facts(record: SourceRecord) -> Reading[EditionFacts]:
 
 
 def work_facts(record: SourceRecord) -> Reading[WorkFacts]:
-    """What a document says about a work. Never raises."""
+    """What a document, or what the search shows of it, says about a work. Never raises."""
     key = record.key.rpartition("/")[2]
     document = decode(record.body, _Work)
     if document is None:
@@ -122,9 +128,10 @@ def work_facts(record: SourceRecord) -> Reading[WorkFacts]:
         key=key,
         title=members.line("title"),
         subtitle=members.line("subtitle"),
-        author_keys=keys(members, "authors", "A"),
+        author_keys=keys(members, "authors", "A") or keys(members, "author_key", "A"),
         description=_description(members),
-        first_published=_published(members, "first_publish_date"),
+        first_published=_published(members, "first_publish_date")
+        or _published(members, "first_publish_year"),
         subjects=_subjects(members),
     )
     return Reading(facts, tuple(members.dropped))
@@ -229,7 +236,7 @@ def _cover_url(members: Members) -> str | None:
         if isinstance(number, bool) or not isinstance(number, int):
             members.drop("covers", "no number of a cover")
         elif 0 < number < 10**15:
-            return f"https://covers.openlibrary.org/b/id/{number}-L.jpg?default=false"
+            return f"{COVERS_HOST}/b/id/{number}-L.jpg?default=false"
     return None
 
 
