@@ -21,10 +21,15 @@ from alexandria.harvest import Harvester
 from alexandria.harvest_isbns import IsbnCalls
 from alexandria.mirror import Mirror, Target
 from alexandria.outlook import read_backlog
+from alexandria.providers import google_books, openlibrary, wikidata
 from alexandria.providers.gateway import Gateway
+from alexandria.providers.google_books import GoogleBooksProvider
 from alexandria.providers.isbndb import PROVIDER, IsbndbProvider
+from alexandria.providers.openlibrary_api import OpenLibraryProvider
 from alexandria.providers.policies import POLICIES
+from alexandria.providers.wikidata import WikidataProvider
 from alexandria.schedule import Schedule
+from alexandria.sources import FreeSources
 from alexandria.stores.embedded import running_server
 from alexandria.stores.objects import ObjectStore
 from alexandria.stores.postgres import Database, migrate
@@ -45,6 +50,10 @@ class App:
     quota_reports: QuotaReports
     gateway: Gateway
     isbndb: IsbndbProvider
+    openlibrary: OpenLibraryProvider
+    google_books: GoogleBooksProvider | None
+    """None without a key."""
+    wikidata: WikidataProvider
     harvester: Harvester
     foreground: Foreground
     objects: ObjectStore
@@ -92,7 +101,29 @@ def account_of(config: Config, provider: str) -> tuple[Account, Policy]:
         raise InvalidInput("provider", provider, "is not one of " + ", ".join(POLICIES))
     if provider == PROVIDER:
         return isbndb_account(config), isbndb_policy(config)
-    return Account.of(provider, ""), POLICIES[provider]
+    key = config.google_books_key or "" if provider == google_books.PROVIDER else ""
+    return Account.of(provider, key), POLICIES[provider]
+
+
+_NO_CONTACT = "ALEXANDRIA_CONTACT is not set, and it serves only callers that name one"
+
+
+def free_sources(app: App) -> FreeSources:
+    """The sources without paid units that may be asked as configured, and why the others may not."""
+    config, off = app.config, dict[str, str]()
+    for source in (openlibrary.PROVIDER, google_books.PROVIDER):
+        if source not in config.sources:
+            off[source] = "ALEXANDRIA_SOURCES does not name it"
+    if not config.contact:
+        off |= {openlibrary.PROVIDER: _NO_CONTACT, wikidata.PROVIDER: _NO_CONTACT}
+    if app.google_books is None:
+        off.setdefault(google_books.PROVIDER, "ALEXANDRIA_GOOGLE_BOOKS_KEY is not set")
+    return FreeSources(
+        openlibrary=app.openlibrary if openlibrary.PROVIDER not in off else None,
+        google_books=app.google_books if google_books.PROVIDER not in off else None,
+        wikidata=app.wikidata if wikidata.PROVIDER not in off else None,
+        off=off,
+    )
 
 
 async def read_forecast(app: App, status: Status) -> Forecast:
@@ -155,10 +186,28 @@ async def running_app(config: Config, database_url: str, *, clock: Clock | None 
                     quota_reports=QuotaReports(database, quota_clock),
                     gateway=gateway,
                     isbndb=isbndb,
+                    openlibrary=OpenLibraryProvider(
+                        gateway, base_url=config.openlibrary_url, policy=POLICIES[openlibrary.PROVIDER]
+                    ),
+                    google_books=_google_books(gateway, config),
+                    wikidata=WikidataProvider(
+                        gateway, base_url=config.wikidata_url, policy=POLICIES[wikidata.PROVIDER]
+                    ),
                     harvester=harvester,
                     foreground=foreground,
                     objects=ObjectStore.open(objects_address(config)),
                 )
+
+
+def _google_books(gateway: Gateway, config: Config) -> GoogleBooksProvider | None:
+    if not config.google_books_key:
+        return None
+    return GoogleBooksProvider(
+        gateway,
+        base_url=config.google_books_url,
+        key=config.google_books_key,
+        policy=POLICIES[google_books.PROVIDER],
+    )
 
 
 def kv_mirror(app: App) -> Mirror | None:

@@ -44,6 +44,12 @@ class Config:
     ceilings: Mapping[str, int]
     freshness: timedelta
     contact: str | None
+    sources: tuple[str, ...]
+    openlibrary_url: str
+    openlibrary_covers_url: str
+    google_books_key: str | None
+    google_books_url: str
+    wikidata_url: str
     quota_detail: timedelta
     schedule: tuple[Entry, ...]
     objects_url: str | None
@@ -191,6 +197,19 @@ def _contact(text: str) -> str:
     return text
 
 
+FREE_SOURCES = ("openlibrary", "google-books")
+"""What is asked for editions before a unit is paid."""
+
+
+def _free_sources(text: str) -> tuple[str, ...]:
+    words = tuple(dict.fromkeys(_words(text.lower())))
+    if words == ("none",):
+        return ()
+    if not words or not set(words) <= set(FREE_SOURCES):
+        raise ValueError(f"must be some of {', '.join(FREE_SOURCES)}, or none")
+    return words
+
+
 def _ceilings(text: str) -> dict[str, int]:
     ceilings = {}
     for word in _words(text):
@@ -273,6 +292,22 @@ SETTINGS = (
         None,
         "Your page or mail address: Open Library and Wikidata serve only callers that name one",
     ),
+    Setting(
+        "sources",
+        _free_sources,
+        " ".join(FREE_SOURCES),
+        "Sources that are asked for editions before a unit is paid; google-books only with a key; or none",
+    ),
+    Setting("openlibrary_url", _http_url, "https://openlibrary.org", "Address of Open Library's API"),
+    Setting(
+        "openlibrary_covers_url",
+        _http_url,
+        "https://covers.openlibrary.org",
+        "Address of Open Library's covers",
+    ),
+    Setting("google_books_key", _key, None, "Your Google Books API key", secret=True),
+    Setting("google_books_url", _http_url, "https://www.googleapis.com", "Address of the Google Books API"),
+    Setting("wikidata_url", _http_url, "https://www.wikidata.org", "Address of Wikidata's API"),
     Setting("freshness_days", _days(0), "30", "Days for which a harvested page is not asked again"),
     # A month and some days, so that the last bill can be compared call by call. The last three days are never rolled up.
     Setting(

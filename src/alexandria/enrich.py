@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from alexandria.domain import matching, merging
+from alexandria.domain import matching, merging, merging_authors
 from alexandria.domain.catalogue import (
     AuthorFacts,
     Dropped,
@@ -18,11 +18,13 @@ from alexandria.domain.catalogue import (
     WorkFacts,
 )
 from alexandria.domain.covers import CoverWish
-from alexandria.domain.matching import Known, Matcher, Person, Placement
+from alexandria.domain.matching import Known, Matcher, Person, Placement, Review
 from alexandria.domain.merging import Claim, Merged
+from alexandria.domain.merging_authors import AuthorClaim
 from alexandria.domain.names import name_key
 from alexandria.domain.titles import title_key, titles_agree
-from alexandria.providers import isbndb, openlibrary
+from alexandria.providers import google_books_records, isbndb, openlibrary, wikidata_items
+from alexandria.stores.authors import AuthorStore
 from alexandria.stores.catalogue import CatalogueStore
 from alexandria.stores.covers import CoverStore
 from alexandria.stores.postgres import Connection
@@ -30,6 +32,7 @@ from alexandria.stores.postgres import Connection
 EDITION_READERS: Mapping[str, Callable[[SourceRecord], Reading[EditionFacts]]] = {
     "isbndb": isbndb.edition_facts,
     "openlibrary": openlibrary.edition_facts,
+    "google-books": google_books_records.edition_facts,
 }
 """How each provider's records of editions are read: a new provider is one line here."""
 
@@ -49,11 +52,17 @@ class Absorbed:
 
 
 async def absorb(
-    connection: Connection, records: Sequence[SourceRecord], *, bibliography_of: str | None = None
+    connection: Connection,
+    records: Sequence[SourceRecord],
+    *,
+    bibliography_of: str | None = None,
+    openlibrary_covers: str | None = None,
 ) -> Absorbed:
     """Store records of any kind and let the catalogue follow, authors first, then works, then editions.
 
-    `bibliography_of` is the key of the author whose bibliography was asked for, if one was.
+    `bibliography_of` is the key of the author whose bibliography was asked for, if one was. `openlibrary_covers` is the address of
+    Open Library's covers host, for editions that somebody asked for; without it, as for a dump, its covers are not wanted: it asks
+    not to be used for covers in bulk (contracts/openlibrary.md, section 4).
     """
     absorbed = Absorbed()
     store = CatalogueStore(connection)
@@ -61,32 +70,93 @@ async def absorb(
     absorbed.records_new = sum(changed.values())
     absorbed.records_changed = len(changed) - absorbed.records_new
     by_kind = {kind: [each for each in records if each.kind is kind] for kind in RecordKind}
-    await _absorb_authors(store, by_kind[RecordKind.AUTHOR], absorbed)
+    await _absorb_authors(store, AuthorStore(connection), by_kind[RecordKind.AUTHOR], absorbed)
     await _absorb_works(store, by_kind[RecordKind.WORK], absorbed)
     for provider in EDITION_READERS:
         said = [each for each in by_kind[RecordKind.EDITION] if each.provider == provider]
         if said:
-            await _Editions(store, CoverStore(connection), absorbed, bibliography_of).absorb(provider, said)
+            editions = _Editions(store, CoverStore(connection), absorbed, bibliography_of, openlibrary_covers)
+            await editions.absorb(provider, said)
     return absorbed
 
 
-async def _absorb_authors(store: CatalogueStore, records: Sequence[SourceRecord], absorbed: Absorbed) -> None:
+async def _absorb_authors(
+    store: CatalogueStore, authors: AuthorStore, records: Sequence[SourceRecord], absorbed: Absorbed
+) -> None:
+    """Open Library's authors as they are; merged with what Wikidata says where it says something."""
+    items = [each for each in records if each.provider == wikidata_items.PROVIDER]
     facts: list[AuthorFacts] = []
+    shown: list[AuthorFacts] = []
     for record in records:
-        reading = openlibrary.author_facts(record)
+        if record.provider != wikidata_items.PROVIDER:
+            reading = openlibrary.author_facts(record)
+            absorbed.set_aside += reading.dropped
+            if name_key(reading.facts.name):
+                (shown if _is_of_search(record) else facts).append(reading.facts)
+    # What the search shows is less than what a document said, so it only fills a gap.
+    known = await authors.find_existing([each.key for each in shown])
+    facts += [each for each in shown if each.key not in known]
+    joint = await authors.find_with_items([each.key for each in facts])
+    new = await store.save_identified_authors([each for each in facts if each.key not in joint])
+    absorbed.authors_new += len(new)
+    joint |= await _link_items(authors, items, absorbed) if items else set()
+    await _merge_authors(store, await authors.find_records(sorted(joint)))
+
+
+def _is_of_search(record: SourceRecord) -> bool:
+    return record.key.startswith("/search/")
+
+
+async def _link_items(authors: AuthorStore, items: Sequence[SourceRecord], absorbed: Absorbed) -> set[str]:
+    """Which authors these items of Wikidata are about, by identifiers alone; an author has one item only."""
+    linked = await authors.find_of_items([each.key for each in items])
+    readings = [wikidata_items.author_facts(each) for each in items]
+    named = {key for each in readings for kind, key in each.facts.identifiers if kind == "openlibrary"}
+    known = await authors.find_identified(sorted(named))
+    taken = await authors.find_items(sorted(known))
+    found: set[str] = set()
+    for record, reading in zip(items, readings, strict=True):
         absorbed.set_aside += reading.dropped
-        facts.append(reading.facts)
-    absorbed.authors_new += len(
-        await store.save_identified_authors([each for each in facts if name_key(each.name)])
-    )
+        keys = {key for kind, key in reading.facts.identifiers if kind == "openlibrary" and key in known}
+        fresh = {key for key in keys if not taken.get(key)}
+        await authors.link_items((key, record.key) for key in sorted(fresh))
+        taken |= {key: [record.key] for key in fresh}
+        meant = fresh | linked.get(record.key, set())
+        if not meant:
+            absorbed.set_aside.append(Dropped(record.key, "no author of the catalogue bears its identifiers"))
+        found |= meant
+    return found
+
+
+async def _merge_authors(store: CatalogueStore, said: Mapping[str, Sequence[SourceRecord]]) -> None:
+    """Authors of whom several sources speak; what contradicts Open Library is left out and waits for a person (hard-cases.md, C9)."""
+    merged, reviews = [], []
+    for key, records in sorted(said.items()):
+        documents = [each for each in records if each.provider == openlibrary.PROVIDER]
+        # The document says all that the search shows, and more.
+        best = [each for each in documents if not _is_of_search(each)] or documents
+        claims = [AuthorClaim(each.provider, openlibrary.author_facts(each).facts) for each in best]
+        if not any(name_key(each.facts.name) for each in claims):
+            continue
+        items = [each for each in records if each.provider == wikidata_items.PROVIDER]
+        claims += [AuthorClaim(each.provider, wikidata_items.author_facts(each).facts) for each in items]
+        author = merging_authors.merge(key, claims)
+        merged.append(author.facts)
+        reviews += [Review("author_conflict", key, other, reason) for other, reason in author.conflicts]
+    await store.save_identified_authors(merged)
+    await store.save_reviews(reviews)
 
 
 async def _absorb_works(store: CatalogueStore, records: Sequence[SourceRecord], absorbed: Absorbed) -> None:
     facts: list[WorkFacts] = []
+    shown = [each.key.rpartition("/")[2] for each in records if _is_of_search(each)]
+    known = await store.find_existing_works(shown)
     for record in records:
         reading = openlibrary.work_facts(record)
         absorbed.set_aside += reading.dropped
-        facts.append(reading.facts)
+        # What the search shows is less than what a document said, so it only fills a gap.
+        if not (_is_of_search(record) and reading.facts.key in known):
+            facts.append(reading.facts)
     absorbed.works_new += len(await store.save_identified_works(facts))
 
 
@@ -94,11 +164,17 @@ class _Editions:
     """The steps from one provider's records of editions to the catalogue, in order."""
 
     def __init__(
-        self, store: CatalogueStore, covers: CoverStore, absorbed: Absorbed, bibliography_of: str | None
+        self,
+        store: CatalogueStore,
+        covers: CoverStore,
+        absorbed: Absorbed,
+        bibliography_of: str | None,
+        openlibrary_covers: str | None,
     ) -> None:
         self._store = store
         self._covers = covers
         self._absorbed = absorbed
+        self._openlibrary_covers = openlibrary_covers
         self._known = Known()
         self._matcher = Matcher(self._known, bibliography_of=bibliography_of)
         self._readings: dict[SourceRecord, Reading[EditionFacts]] = {}
@@ -279,12 +355,20 @@ class _Editions:
 
     async def _want_covers(self, merged: Mapping[str, Merged], found_at: datetime) -> None:
         wishes = {
-            isbns[0]: CoverWish(isbns[0], each.facts.cover_url, found_at)
+            isbns[0]: CoverWish(isbns[0], url, found_at)
             for each in merged.values()
-            if each.facts.cover_url and each.facts.is_book and each.provenance["cover_url"] != "openlibrary"
+            if each.facts.is_book and (url := self._cover_url(each))
             if (isbns := matching.identities(each.facts))
         }
         self._absorbed.covers_wanted += await self._covers.want([wishes[isbn] for isbn in sorted(wishes)])
+
+    def _cover_url(self, merged: Merged) -> str | None:
+        url = merged.facts.cover_url
+        if not url or merged.provenance["cover_url"] != openlibrary.PROVIDER:
+            return url
+        if self._openlibrary_covers is None:
+            return None
+        return self._openlibrary_covers.rstrip("/") + url.removeprefix(openlibrary.COVERS_HOST)
 
 
 def _edition_row(key: str, work_key: str, merged: Merged) -> dict[str, object]:

@@ -188,15 +188,17 @@ class CatalogueStore:
             known.work_of_title[claim.person, claim.title_key] = claim.work_key
             known.title_of_work[claim.work_key] = claim.title
             known.works.add(claim.work_key)
-        known.works.update(
-            row[0] for row in await self._fetch(queries.find_existing_works, {"keys": list(work_keys)})
-        )
+        known.works.update(await self.find_existing_works(work_keys))
 
     async def find_claims(self, handles: Sequence[str], title_keys: Sequence[str]) -> list[Claim]:
         """Which works these people's handles and titles lead to."""
         return await self._list(
             Claim, queries.find_claims, persons=list(handles), title_keys=list(title_keys)
         )
+
+    async def find_existing_works(self, keys: Sequence[str]) -> set[str]:
+        """Which of these works there are."""
+        return set(await self._keys(queries.find_existing_works, {"keys": list(keys)})) if keys else set()
 
     # What follows
 
