@@ -19,6 +19,12 @@ def test_without_anything_set_the_defaults_hold() -> None:
     assert config.is_loopback(settings.host)
 
 
+def test_sources_are_named_or_switched_off() -> None:
+    assert config.load({}).sources == ("openlibrary", "google-books")
+    assert config.load({"ALEXANDRIA_SOURCES": "google-books"}).sources == ("google-books",)
+    assert config.load({"ALEXANDRIA_SOURCES": "none"}).sources == ()
+
+
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "alexandria.toml"
     file.write_text(
@@ -62,6 +68,12 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
             "ALEXANDRIA_QUOTA_TOKENS: a token is also one of ALEXANDRIA_API_TOKENS",
         ),
         ({"ALEXANDRIA_ISBNDB_KEY": "two words"}, "must be one word"),
+        (
+            {"ALEXANDRIA_SOURCES": "openlibrary goodreads"},
+            "must be some of openlibrary, google-books, or none",
+        ),
+        ({"ALEXANDRIA_SOURCES": "none openlibrary"}, "must be some of openlibrary, google-books, or none"),
+        ({"ALEXANDRIA_WIKIDATA_URL": "www.wikidata.org"}, "must be an address such as"),
         ({"ALEXANDRIA_LOG_LEVEL": "loud"}, "must be one of debug, info, warning, error"),
         ({"ALEXANDRIA_KV_ACCOUNT": "a/../b"}, "must be the identifier"),
         ({"ALEXANDRIA_KV_KEY": ".."}, "must be 1 to 512 letters"),

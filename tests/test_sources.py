@@ -193,6 +193,20 @@ async def test_a_source_that_fails_is_reported_and_the_others_are_asked(
         assert answers.complete == set(asked)
 
 
+async def test_a_refused_caller_is_served_again_when_a_person_resumes_the_account(
+    world: World, database: Database
+) -> None:
+    asked = [isbn_of(each) for each in books_of(world) if is_complete_at_openlibrary(each)][:1]
+    async with free_rig(world, database) as rig:
+        rig.sandbox.faults.add(FaultKind.EMPTY_403, endpoint="openlibrary", count=1)
+        sources = FreeSources(openlibrary=rig.openlibrary)
+        told = (await ask_free(sources, database, asked, **WHO)).failed["openlibrary"]
+        assert "alexandria quota resume --provider openlibrary" in told
+        assert "openlibrary" in (await ask_free(sources, database, asked, **WHO)).skipped
+        assert await rig.quota.resume(rig.openlibrary.source.account)
+        assert (await ask_free(sources, database, asked, **WHO)).complete == set(asked)
+
+
 async def test_google_is_not_asked_about_more_than_it_can_answer_somebody_who_waits(
     world: World, database: Database
 ) -> None:
@@ -266,7 +280,7 @@ async def know_authors(database: Database, rig: FreeRig, people: Sequence[Author
 
 def is_known_rightly(author: Author) -> bool:
     at_openlibrary = identities.is_named_at_openlibrary(author)
-    return identities.wikidata_item(author) is not None and not (
+    return identities.wikidata_entity(author) is not None and not (
         at_openlibrary and identities.is_wrong_at_openlibrary(author)
     )
 
@@ -295,7 +309,7 @@ async def test_authors_get_years_and_identifiers_and_are_not_asked_again_before_
             )
             if is_known_rightly(author):
                 assert {
-                    ("wikidata", identities.wikidata_item(author)),
+                    ("wikidata", identities.wikidata_entity(author)),
                     ("viaf", identities.viaf(author)),
                     ("isni", identities.isni(author)),
                 } <= ids

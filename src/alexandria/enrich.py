@@ -23,7 +23,7 @@ from alexandria.domain.merging import Claim, Merged
 from alexandria.domain.merging_authors import AuthorClaim
 from alexandria.domain.names import name_key
 from alexandria.domain.titles import title_key, titles_agree
-from alexandria.providers import google_books_records, isbndb, openlibrary, wikidata_items
+from alexandria.providers import google_books_records, isbndb, openlibrary, wikidata_entities
 from alexandria.stores.authors import AuthorStore
 from alexandria.stores.catalogue import CatalogueStore
 from alexandria.stores.covers import CoverStore
@@ -84,11 +84,11 @@ async def _absorb_authors(
     store: CatalogueStore, authors: AuthorStore, records: Sequence[SourceRecord], absorbed: Absorbed
 ) -> None:
     """Open Library's authors as they are; merged with what Wikidata says where it says something."""
-    items = [each for each in records if each.provider == wikidata_items.PROVIDER]
+    entities = [each for each in records if each.provider == wikidata_entities.PROVIDER]
     facts: list[AuthorFacts] = []
     shown: list[AuthorFacts] = []
     for record in records:
-        if record.provider != wikidata_items.PROVIDER:
+        if record.provider != wikidata_entities.PROVIDER:
             reading = openlibrary.author_facts(record)
             absorbed.set_aside += reading.dropped
             if name_key(reading.facts.name):
@@ -96,10 +96,10 @@ async def _absorb_authors(
     # What the search shows is less than what a document said, so it only fills a gap.
     known = await authors.find_existing([each.key for each in shown])
     facts += [each for each in shown if each.key not in known]
-    joint = await authors.find_with_items([each.key for each in facts])
+    joint = await authors.find_with_entities([each.key for each in facts])
     new = await store.save_identified_authors([each for each in facts if each.key not in joint])
     absorbed.authors_new += len(new)
-    joint |= await _link_items(authors, items, absorbed) if items else set()
+    joint |= await _link_entities(authors, entities, absorbed) if entities else set()
     await _merge_authors(store, await authors.find_records(sorted(joint)))
 
 
@@ -107,19 +107,21 @@ def _is_of_search(record: SourceRecord) -> bool:
     return record.key.startswith("/search/")
 
 
-async def _link_items(authors: AuthorStore, items: Sequence[SourceRecord], absorbed: Absorbed) -> set[str]:
-    """Which authors these items of Wikidata are about, by identifiers alone; an author has one item only."""
-    linked = await authors.find_of_items([each.key for each in items])
-    readings = [wikidata_items.author_facts(each) for each in items]
+async def _link_entities(
+    authors: AuthorStore, entities: Sequence[SourceRecord], absorbed: Absorbed
+) -> set[str]:
+    """Which authors these entities of Wikidata are about, by identifiers alone; an author has one entity only."""
+    linked = await authors.find_of_entities([each.key for each in entities])
+    readings = [wikidata_entities.author_facts(each) for each in entities]
     named = {key for each in readings for kind, key in each.facts.identifiers if kind == "openlibrary"}
     known = await authors.find_identified(sorted(named))
-    taken = await authors.find_items(sorted(known))
+    taken = await authors.find_entities(sorted(known))
     found: set[str] = set()
-    for record, reading in zip(items, readings, strict=True):
+    for record, reading in zip(entities, readings, strict=True):
         absorbed.set_aside += reading.dropped
         keys = {key for kind, key in reading.facts.identifiers if kind == "openlibrary" and key in known}
         fresh = {key for key in keys if not taken.get(key)}
-        await authors.link_items((key, record.key) for key in sorted(fresh))
+        await authors.link_entities((key, record.key) for key in sorted(fresh))
         taken |= {key: [record.key] for key in fresh}
         meant = fresh | linked.get(record.key, set())
         if not meant:
@@ -138,8 +140,10 @@ async def _merge_authors(store: CatalogueStore, said: Mapping[str, Sequence[Sour
         claims = [AuthorClaim(each.provider, openlibrary.author_facts(each).facts) for each in best]
         if not any(name_key(each.facts.name) for each in claims):
             continue
-        items = [each for each in records if each.provider == wikidata_items.PROVIDER]
-        claims += [AuthorClaim(each.provider, wikidata_items.author_facts(each).facts) for each in items]
+        entities = [each for each in records if each.provider == wikidata_entities.PROVIDER]
+        claims += [
+            AuthorClaim(each.provider, wikidata_entities.author_facts(each).facts) for each in entities
+        ]
         author = merging_authors.merge(key, claims)
         merged.append(author.facts)
         reviews += [Review("author_conflict", key, other, reason) for other, reason in author.conflicts]

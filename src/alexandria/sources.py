@@ -29,7 +29,7 @@ from alexandria.providers import google_books, openlibrary, wikidata
 from alexandria.providers.google_books import GoogleBooksProvider
 from alexandria.providers.isbn_answers import IsbnAnswers
 from alexandria.providers.openlibrary_api import OpenLibraryProvider
-from alexandria.providers.wikidata import ITEMS_IN_A_REQUEST, WikidataProvider
+from alexandria.providers.wikidata import ENTITIES_IN_A_REQUEST, WikidataProvider
 from alexandria.stores.authors import AskOutcome, AuthorStore
 from alexandria.stores.catalogue import CatalogueStore
 from alexandria.stores.postgres import Connection, Database, in_transaction
@@ -288,7 +288,7 @@ async def enrich_authors(
     """
     enriching = _EnrichingAuthors(sources, database, lane, consumer, job, now, freshness)
     await enriching.ask_openlibrary(author_keys)
-    # Its `remote_ids` are the surest way to an item, so Wikidata comes second (contracts/wikidata.md, section 2).
+    # Its `remote_ids` are the surest way to an entity, so Wikidata comes second (contracts/wikidata.md, section 2).
     await enriching.ask_wikidata(author_keys)
     return enriching.result
 
@@ -341,27 +341,29 @@ class _EnrichingAuthors:
             await self._store(openlibrary.PROVIDER, records, {key: outcome})
 
     async def ask_wikidata(self, keys: Sequence[str]) -> None:
-        """Items by the ids that Open Library gives; who has none is searched by Open Library's key."""
+        """Entities by the ids that Open Library gives; who has none is searched by Open Library's key."""
         provider = self._sources.wikidata
         if provider is None:
             return
         due = await self._due(keys, wikidata.PROVIDER)
-        for at in range(0, len(due), ITEMS_IN_A_REQUEST):
+        for at in range(0, len(due), ENTITIES_IN_A_REQUEST):
             try:
-                await self._ask_items(provider, due[at : at + ITEMS_IN_A_REQUEST])
+                await self._ask_entities(provider, due[at : at + ENTITIES_IN_A_REQUEST])
             except (ProviderError, QuotaDenied, ConfigurationError) as error:
                 self._note_failure(wikidata.PROVIDER, error)
                 return
 
-    async def _ask_items(self, provider: WikidataProvider, keys: Sequence[str]) -> None:
+    async def _ask_entities(self, provider: WikidataProvider, keys: Sequence[str]) -> None:
         async with self._database.connection() as connection:
-            known = await AuthorStore(connection).find_items(keys)
-        # Remote ids are typed in by people: what is no item's id leads nowhere.
-        items = {key: [each for each in known.get(key, []) if wikidata.is_item_id(each)] for key in keys}
-        searched = [key for key in keys if not items[key]]
-        found = await provider.find_items(searched, lane=self._lane, consumer=self._consumer, job=self._job)
-        wanted = [*found, *(each for key in keys for each in items[key])]
-        answers = await provider.items(wanted, lane=self._lane, consumer=self._consumer, job=self._job)
+            known = await AuthorStore(connection).find_entities(keys)
+        # Remote ids are typed in by people: what is no entity's id leads nowhere.
+        entities = {key: [each for each in known.get(key, []) if wikidata.is_entity_id(each)] for key in keys}
+        searched = [key for key in keys if not entities[key]]
+        found = await provider.find_entities(
+            searched, lane=self._lane, consumer=self._consumer, job=self._job
+        )
+        wanted = [*found, *(each for key in keys for each in entities[key])]
+        answers = await provider.entities(wanted, lane=self._lane, consumer=self._consumer, job=self._job)
         self.result.set_aside += answers.dropped
         unclear = set(answers.unclear)
         came = {record.key for record in answers.records}
@@ -372,10 +374,10 @@ class _EnrichingAuthors:
             if kind == openlibrary.PROVIDER
         }
         outcomes = {
-            key: AskOutcome.FOUND if came.intersection(items[key]) or key in named else AskOutcome.ABSENT
+            key: AskOutcome.FOUND if came.intersection(entities[key]) or key in named else AskOutcome.ABSENT
             for key in keys
             # What was answered badly is asked again.
-            if unclear.isdisjoint(items[key]) and (items[key] or unclear.isdisjoint(found))
+            if unclear.isdisjoint(entities[key]) and (entities[key] or unclear.isdisjoint(found))
         }
         await self._store(wikidata.PROVIDER, answers.records, outcomes)
 

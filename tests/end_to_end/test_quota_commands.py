@@ -73,6 +73,8 @@ async def test_a_stopped_account_says_for_how_long_and_resume_lets_calls_out_aga
     assert (code, "suspended until alexandria quota resume: 403 from it" in out) == (0, True)
     assert json.loads((await ran(environment, "quota", "resume", "--json"))[1]) == {"was_stopped": True}
     assert json.loads((await ran(environment, "quota", "resume", "--json"))[1]) == {"was_stopped": False}
+    code, out, _ = await ran(environment, "quota", "resume", "--provider", "openlibrary")
+    assert (code, out.strip()) == (0, "nothing was stopped")
 
 
 async def test_usage_is_what_was_spent_whichever_way_it_is_told(

@@ -119,7 +119,7 @@ async def test_without_a_contact_nothing_is_sent(world: World, database: Databas
         assert isinstance(answers.failure, ConfigurationError)
         assert answers.unasked == UNKNOWN
         with pytest.raises(ConfigurationError, match="ALEXANDRIA_CONTACT"):
-            await rig.wikidata.items(["Q42"], lane=Lane.BULK, consumer="tests")
+            await rig.wikidata.entities(["Q42"], lane=Lane.BULK, consumer="tests")
         assert rig.sandbox.free_calls == []
 
 
@@ -253,15 +253,17 @@ async def test_one_bad_answer_of_google_costs_its_own_isbn(world: World, databas
 # Wikidata
 
 
-async def test_sixty_items_are_two_requests(world: World, database: Database) -> None:
-    items = [item for each in world.truth.authors.values() if (item := identities.wikidata_item(each))]
-    asked = [*items, *(f"Q{number}" for number in range(1, 61 - len(items)))]
+async def test_sixty_entities_are_two_requests(world: World, database: Database) -> None:
+    entities = [
+        entity for each in world.truth.authors.values() if (entity := identities.wikidata_entity(each))
+    ]
+    asked = [*entities, *(f"Q{number}" for number in range(1, 61 - len(entities)))]
     async with free_rig(world, database) as rig:
-        answers = await rig.wikidata.items(asked, lane=Lane.BULK, consumer="tests")
+        answers = await rig.wikidata.entities(asked, lane=Lane.BULK, consumer="tests")
         assert len(rig.asked("wikidata")) == 2
-    assert [record.key for record in answers.records] == items
-    assert set(answers.absent) == set(asked) - set(items)
-    people = {identities.wikidata_item(each): each for each in world.truth.authors.values()}
+    assert [record.key for record in answers.records] == entities
+    assert set(answers.absent) == set(asked) - set(entities)
+    people = {identities.wikidata_entity(each): each for each in world.truth.authors.values()}
     for record in answers.records:
         facts, author = wikidata.author_facts(record).facts, people[record.key]
         vague = identities.is_vague_at_wikidata(author)
@@ -270,24 +272,28 @@ async def test_sixty_items_are_two_requests(world: World, database: Database) ->
 
 
 async def test_an_id_beyond_all_items_costs_itself_alone(world: World, database: Database) -> None:
-    item = next(item for each in world.truth.authors.values() if (item := identities.wikidata_item(each)))
+    entity = next(
+        entity for each in world.truth.authors.values() if (entity := identities.wikidata_entity(each))
+    )
     async with free_rig(world, database) as rig:
-        answers = await rig.wikidata.items(["Q9999999999", item], lane=Lane.BULK, consumer="tests")
-        assert ([record.key for record in answers.records], answers.absent) == ([item], ("Q9999999999",))
+        answers = await rig.wikidata.entities(["Q9999999999", entity], lane=Lane.BULK, consumer="tests")
+        assert ([record.key for record in answers.records], answers.absent) == ([entity], ("Q9999999999",))
         with pytest.raises(InvalidInput):
-            await rig.wikidata.items(["Q42|Q43"], lane=Lane.BULK, consumer="tests")
+            await rig.wikidata.entities(["Q42|Q43"], lane=Lane.BULK, consumer="tests")
 
 
-async def test_items_are_found_by_open_librarys_keys(world: World, database: Database) -> None:
+async def test_entities_are_found_by_open_librarys_keys(world: World, database: Database) -> None:
     people = list(world.truth.authors.values())[:20]
     async with free_rig(world, database) as rig:
-        found = await rig.wikidata.find_items([each.key for each in people], lane=Lane.BULK, consumer="tests")
+        found = await rig.wikidata.find_entities(
+            [each.key for each in people], lane=Lane.BULK, consumer="tests"
+        )
         assert len(rig.asked("wikidata")) == 2
-    assert set(found) == {item for each in people if (item := identities.wikidata_item(each))}
+    assert set(found) == {entity for each in people if (entity := identities.wikidata_entity(each))}
 
 
 async def test_a_throttled_wikidata_pauses_and_is_no_absence(world: World, database: Database) -> None:
     async with free_rig(world, database) as rig:
         rig.sandbox.faults.add(FaultKind.RATE_429, endpoint="wikidata", seconds=30)
         with pytest.raises(QuotaDenied):
-            await rig.wikidata.items(["Q1"], lane=Lane.INTERACTIVE, consumer="tests")
+            await rig.wikidata.entities(["Q1"], lane=Lane.INTERACTIVE, consumer="tests")

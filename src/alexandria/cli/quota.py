@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from alexandria.app import App, account_of, isbndb_account, read_forecast
+from alexandria.app import App, account_of, read_forecast
 from alexandria.cli import console
 from alexandria.cli.quota_tables import reconciliation_in_words, show_status, show_usage
 from alexandria.cli.running import AsJson, Exit, with_app
@@ -156,15 +156,17 @@ async def _recount_patiently(app: App) -> Reconciliation | None:
 
 
 @quota_cli.command("resume")
-def quota_resume(as_json: AsJson = False) -> None:
-    """Let calls go out again after the provider refused the key and the cause is mended.
+def quota_resume(provider: Provider = PROVIDER, as_json: AsJson = False) -> None:
+    """Let calls go out again after the provider refused the key, or us, and the cause is mended.
 
     \b
     alexandria quota resume
+    alexandria quota resume --provider openlibrary
     """
 
     async def resume(app: App) -> Exit:
-        was_stopped = await app.quota.resume(isbndb_account(app.config))
+        account, _ = account_of(app.config, provider)
+        was_stopped = await app.quota.resume(account)
         if as_json:
             console.write_json({"was_stopped": was_stopped})
         else:

@@ -137,7 +137,7 @@ def read_answer(call: Call, answer: Answer) -> Verdict:
         # A key without the right, or one that is bound to another address: the user must look.
         return Verdict(
             Meaning.SUSPENDED,
-            f"the key is refused with {status} ({said}): check the key and its restrictions",
+            f"the key is refused with {status} ({said}): check the key and its restrictions, then `alexandria quota resume --provider google-books`",
         )
     if status == 400 and not reasons & {"invalidParameter", "invalid"}:
         # May be a quota in another form: the source rests, and nothing is taken for absent (section 4).

@@ -32,7 +32,7 @@ def read_answer(call: Call, answer: Answer) -> Verdict:
         # Never a miss: it is the caller that is refused (section 6; hard-cases.md, E7).
         return _verdict(
             Meaning.SUSPENDED,
-            "blocked by policy (403): see that ALEXANDRIA_CONTACT names a page or address of yours, then resume the account",
+            "blocked by policy (403): see that ALEXANDRIA_CONTACT names a page or address of yours, then `alexandria quota resume --provider openlibrary`",
         )
     if status == 429:
         # No Retry-After is configured there; the gateway's minute is then what the contract asks for (section 5).

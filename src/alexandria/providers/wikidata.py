@@ -1,6 +1,6 @@
-"""Wikidata: items about authors, by id or by an identifier that both know, never by a name alone (contracts/wikidata.md).
+"""Wikidata: entities about authors, by id or by an identifier that both know, never by a name alone (contracts/wikidata.md).
 
-Fifty items come in one request. Who has no id yet is found by Open Library's key (P648), several in one search.
+Fifty entities come in one request. Who has no id yet is found by Open Library's key (P648), several in one search.
 """
 
 from collections import deque
@@ -15,11 +15,11 @@ from alexandria.providers.calls import Answer, Call, Meaning, Sender, Source, Ve
 from alexandria.providers.isbndb_verdicts import decode, read_count
 from alexandria.providers.openlibrary_members import read_key
 from alexandria.providers.ratelimit import read_retry_after
-from alexandria.providers.wikidata_items import PROVIDER, author_facts, is_item_id, read_record
+from alexandria.providers.wikidata_entities import PROVIDER, author_facts, is_entity_id, read_record
 
-__all__ = ["PROVIDER", "ItemAnswers", "WikidataProvider", "author_facts", "is_item_id"]
+__all__ = ["PROVIDER", "EntityAnswers", "WikidataProvider", "author_facts", "is_entity_id"]
 
-ITEMS_IN_A_REQUEST = 50
+ENTITIES_IN_A_REQUEST = 50
 """What `wbgetentities` takes (contracts/wikidata.md, section 3)."""
 KEYS_IN_A_SEARCH = 15
 """A search may be 300 characters long (MediaWiki, CirrusSearch), and a condition takes up to 20."""
@@ -31,23 +31,23 @@ LANGUAGES = (
 )  # fmt: skip
 """Of the names that are asked for: the scripts and languages in which most books name their authors."""
 
-_NO_SUCH_ITEM = "no-such-entity"
+_NO_SUCH_ENTITY = "no-such-entity"
 _THROTTLED = frozenset({"ratelimited", "maxlag"})
 _MOST_WAIT_SECONDS = {Lane.INTERACTIVE: 5.0, Lane.SCHEDULED: 120.0, Lane.BULK: 120.0}
 
 
 @dataclass(frozen=True, slots=True)
-class ItemAnswers:
-    """What asking for items came to: each id asked for is found, absent or unclear."""
+class EntityAnswers:
+    """What asking for entities came to: each id asked for is found, absent or unclear."""
 
     records: tuple[SourceRecord, ...] = ()
     absent: tuple[str, ...] = ()
     unclear: tuple[str, ...] = ()
     dropped: tuple[Dropped, ...] = ()
 
-    def and_then(self, later: "ItemAnswers") -> "ItemAnswers":
+    def and_then(self, later: "EntityAnswers") -> "EntityAnswers":
         """These and later answers as one."""
-        return ItemAnswers(
+        return EntityAnswers(
             self.records + later.records,
             self.absent + later.absent,
             self.unclear + later.unclear,
@@ -63,41 +63,43 @@ class WikidataProvider:
         self._base_url = base_url.rstrip("/")
         self.source = Source(Account.of(PROVIDER, ""), policy, read_answer)
 
-    async def items(
+    async def entities(
         self, ids: Iterable[str], *, lane: Lane, consumer: str, job: str | None = None
-    ) -> ItemAnswers:
-        """Items by id. Raises InvalidInput, before anything is asked, for what is no item's id."""
+    ) -> EntityAnswers:
+        """Entities by id. Raises InvalidInput, before anything is asked, for what is no entity's id."""
         wanted = list(dict.fromkeys(ids))
         for each in wanted:
-            if not is_item_id(each):
-                raise InvalidInput("item", each, "must have the form Q42")
-        answers = ItemAnswers()
+            if not is_entity_id(each):
+                raise InvalidInput("entity", each, "must have the form Q42")
+        answers = EntityAnswers()
         chunks = deque(
-            wanted[at : at + ITEMS_IN_A_REQUEST] for at in range(0, len(wanted), ITEMS_IN_A_REQUEST)
+            wanted[at : at + ENTITIES_IN_A_REQUEST] for at in range(0, len(wanted), ENTITIES_IN_A_REQUEST)
         )
         while chunks:  # ends: a chunk is answered, or halved until it is one id
             chunk = chunks.popleft()
             try:
-                answers = answers.and_then(await self._items(chunk, lane, consumer, job))
+                answers = answers.and_then(await self._entities(chunk, lane, consumer, job))
             except ProviderRefused as error:
-                if _NO_SUCH_ITEM not in error.reason:
+                if _NO_SUCH_ENTITY not in error.reason:
                     raise
                 # One id beyond all that were given out refuses the whole list.
                 if len(chunk) == 1:
-                    answers = answers.and_then(ItemAnswers(absent=tuple(chunk)))
+                    answers = answers.and_then(EntityAnswers(absent=tuple(chunk)))
                 else:
                     middle = len(chunk) // 2
                     chunks.extendleft([chunk[middle:], chunk[:middle]])
         return answers
 
-    async def _items(self, ids: Sequence[str], lane: Lane, consumer: str, job: str | None) -> ItemAnswers:
+    async def _entities(
+        self, ids: Sequence[str], lane: Lane, consumer: str, job: str | None
+    ) -> EntityAnswers:
         parameters = {
             "action": "wbgetentities",
             "ids": "|".join(ids),
             "props": "labels|aliases|claims",
             "languages": "|".join(LANGUAGES),
         }
-        answer = await self._send("items", lane, consumer, job, parameters)
+        answer = await self._send("entities", lane, consumer, job, parameters)
         content = decode(answer.body) or {}
         entities = content.get("entities")
         entities = entities if isinstance(entities, dict) else {}
@@ -113,14 +115,14 @@ class WikidataProvider:
             else:
                 unclear.append(asked)
                 dropped.append(read)
-        return ItemAnswers(tuple(records), tuple(absent), tuple(unclear), tuple(dropped))
+        return EntityAnswers(tuple(records), tuple(absent), tuple(unclear), tuple(dropped))
 
-    async def find_items(
+    async def find_entities(
         self, author_keys: Iterable[str], *, lane: Lane, consumer: str, job: str | None = None
     ) -> tuple[str, ...]:
-        """Ids of items that bear one of these Open Library keys (P648), 15 keys to a request.
+        """Ids of entities that bear one of these Open Library keys (P648), 15 keys to a request.
 
-        Which item bears which key stands in the items themselves. Raises InvalidInput for what is no author's key, and
+        Which entity bears which key stands in the entities themselves. Raises InvalidInput for what is no author's key, and
         ProviderUnavailable for a search that does not show all that it found.
         """
         keys = list(dict.fromkeys(author_keys))
@@ -168,7 +170,7 @@ def _read_hits(content: Mapping[str, object]) -> list[str]:
     total = read_count(info.get("totalhits")) if isinstance(info, dict) else None
     if total is None or total > len(titles):
         raise ProviderUnavailable(PROVIDER, "the search did not show all that it found", status=200)
-    return [title for title in titles if isinstance(title, str) and is_item_id(title)]
+    return [title for title in titles if isinstance(title, str) and is_entity_id(title)]
 
 
 def read_answer(call: Call, answer: Answer) -> Verdict:
@@ -177,7 +179,7 @@ def read_answer(call: Call, answer: Answer) -> Verdict:
     status = answer.status
     if status == 200:
         content = decode(answer.body)
-        member = {"items": "entities", "search": "query"}[call.endpoint]
+        member = {"entities": "entities", "search": "query"}[call.endpoint]
         if content is not None and isinstance(error := content.get("error"), dict):
             return _read_error(error, answer)
         if content is None or not isinstance(content.get(member), dict):
@@ -186,7 +188,7 @@ def read_answer(call: Call, answer: Answer) -> Verdict:
     if status == 403:
         return Verdict(
             Meaning.SUSPENDED,
-            "this caller is refused (403): see that ALEXANDRIA_CONTACT names you, wait a day, then resume the account",
+            "this caller is refused (403): see that ALEXANDRIA_CONTACT names you, wait a day, then `alexandria quota resume --provider wikidata`",
         )
     if status == 429:
         return Verdict(Meaning.PAUSED, "too many requests", wait=wait)

@@ -55,9 +55,9 @@ def edition_of_volume(volume_id: str) -> str:
     return f"OL{''.join(str(_LETTERS.find(each)) for each in digits)}M"
 
 
-def wikidata_item(author: Author) -> str | None:
-    """The author's item, for about 80 in 100."""
-    return f"Q{90_000_000 + int(author.key[2:-1])}" if _draw("item", author.key, 10) < 8 else None
+def wikidata_entity(author: Author) -> str | None:
+    """The author's entity, for about 80 in 100."""
+    return f"Q{90_000_000 + int(author.key[2:-1])}" if _draw("entity", author.key, 10) < 8 else None
 
 
 def viaf(author: Author) -> str:
@@ -81,5 +81,5 @@ def is_wrong_at_openlibrary(author: Author) -> bool:
 
 
 def is_vague_at_wikidata(author: Author) -> bool:
-    """Whether the item knows the birth by its century only: about 10 in 100 (hard-cases.md, E18)."""
+    """Whether the entity knows the birth by its century only: about 10 in 100 (hard-cases.md, E18)."""
     return _draw("vague", author.key, 10) == 0

@@ -130,10 +130,10 @@ class OpenLibrary:
         ids = {"viaf": identities.viaf(author), "isni": identities.isni(author)}
         person = author
         if identities.is_wrong_at_openlibrary(author):
-            others = [each for each in self._truth.authors.values() if identities.wikidata_item(each)]
+            others = [each for each in self._truth.authors.values() if identities.wikidata_entity(each)]
             person = max(others, key=lambda each: abs((each.birth_year or 0) - (author.birth_year or 0)))
-        if item := identities.wikidata_item(person):
-            ids["wikidata"] = item
+        if entity := identities.wikidata_entity(person):
+            ids["wikidata"] = entity
         return shown | {"remote_ids": ids}
 
     def _search(self, query: Mapping[str, str]) -> Given:

@@ -9,9 +9,9 @@ from alexandria.sandbox.free import Bucket, Given, given_json, names_a_contact
 from alexandria.sandbox.truth import Author
 from alexandria.sandbox.world import World
 
-MOST_ITEMS = 50
+MOST_ENTITIES = 50
 MOST_SEARCH_CHARACTERS = 300
-_LAST_ITEM = 999_999_999
+_LAST_ENTITY = 999_999_999
 
 
 def wikidata_bucket() -> Bucket:
@@ -20,13 +20,13 @@ def wikidata_bucket() -> Bucket:
 
 
 class Wikidata:
-    """The items of a world's authors. Footballers who share a name with one are left out: nothing is found by name here."""
+    """The entities of a world's authors. Footballers who share a name with one are left out: nothing is found by name here."""
 
     def __init__(self, world: World) -> None:
         self._authors = {
-            item: author
+            entity: author
             for author in world.truth.authors.values()
-            if (item := identities.wikidata_item(author))
+            if (entity := identities.wikidata_entity(author))
         }
 
     def refuse(self, user_agent: str, query: Mapping[str, str]) -> Given | None:
@@ -41,7 +41,7 @@ class Wikidata:
         return Given(429, b"<html><h1>Too many requests</h1></html>", "text/html", headers)
 
     def emptied(self, given: Given) -> Given:
-        """Neither items nor hits."""
+        """Neither entities nor hits."""
         del given
         return given_json({"batchcomplete": "", "entities": {}, "query": {"search": []}})
 
@@ -57,13 +57,13 @@ class Wikidata:
         return _error("badvalue", "Unrecognized value for parameter 'action'.")
 
     def _entities(self, ids: list[str]) -> Given:
-        if len(ids) > MOST_ITEMS:
+        if len(ids) > MOST_ENTITIES:
             return _error("toomanyvalues", "Too many values supplied for parameter 'ids'. The limit is 50.")
         for each in ids:
-            if not re.fullmatch(r"Q[1-9]\d*", each) or int(each[1:]) > _LAST_ITEM:
+            if not re.fullmatch(r"Q[1-9]\d*", each) or int(each[1:]) > _LAST_ENTITY:
                 return _error("no-such-entity", f'Could not find an entity with the ID "{each}".')
         found = {
-            each: _item(each, self._authors[each]) if each in self._authors else {"id": each, "missing": ""}
+            each: _entity(each, self._authors[each]) if each in self._authors else {"id": each, "missing": ""}
             for each in ids
         }
         return given_json({"entities": found, "success": 1})
@@ -74,7 +74,7 @@ class Wikidata:
                 "cirrussearch-query-too-long", "Search request is longer than the maximum allowed length."
             )
         keys = {each.removeprefix("P648=") for each in text.removeprefix("haswbstatement:").split("|")}
-        hits = [item for item, author in self._authors.items() if author.key in keys]
+        hits = [entity for entity, author in self._authors.items() if author.key in keys]
         return given_json(
             {
                 "batchcomplete": "",
@@ -86,7 +86,7 @@ class Wikidata:
         )
 
 
-def _item(key: str, author: Author) -> dict[str, Any]:
+def _entity(key: str, author: Author) -> dict[str, Any]:
     names = [author.name, *author.other_names]
     claims = {
         "P31": [_statement("P31", {"entity-type": "item", "numeric-id": 5, "id": "Q5"})],

@@ -36,29 +36,29 @@ class AuthorStore:
         """Which of these are authors that a provider names by a key."""
         return await self._keys(queries.find_identified_authors, keys)
 
-    async def find_with_items(self, keys: Sequence[str]) -> set[str]:
-        """Of which of these authors a stored item of Wikidata speaks."""
-        return await self._keys(queries.find_authors_with_items, keys)
+    async def find_with_entities(self, keys: Sequence[str]) -> set[str]:
+        """Of which of these authors a stored entity of Wikidata speaks."""
+        return await self._keys(queries.find_authors_with_entities, keys)
 
-    async def find_of_items(self, items: Sequence[str]) -> dict[str, set[str]]:
-        """Item of Wikidata -> the authors it is an identifier of."""
+    async def find_of_entities(self, entities: Sequence[str]) -> dict[str, set[str]]:
+        """Entity of Wikidata -> the authors it is an identifier of."""
         found: dict[str, set[str]] = {}
-        for row in await self._fetch(queries.find_authors_of_items, {"items": list(items)}):
+        for row in await self._fetch(queries.find_authors_of_entities, {"entities": list(entities)}):
             found.setdefault(row[0], set()).add(row[1])
         return found
 
-    async def find_items(self, keys: Sequence[str]) -> dict[str, list[str]]:
-        """Author -> the items of Wikidata that identify the author, sorted; without those who have none."""
+    async def find_entities(self, keys: Sequence[str]) -> dict[str, list[str]]:
+        """Author -> the entities of Wikidata that identify the author, sorted; without those who have none."""
         found: dict[str, list[str]] = {}
-        for row in await self._fetch(queries.find_items_of_authors, {"keys": list(keys)}) if keys else ():
+        for row in await self._fetch(queries.find_entities_of_authors, {"keys": list(keys)}) if keys else ():
             found.setdefault(row[0], []).append(row[1])
         return found
 
-    async def link_items(self, links: Iterable[tuple[str, str]]) -> None:
-        """Say which item of Wikidata is about an author: pairs of author key and item."""
-        rows = [{"item": item, "author_key": key} for key, item in links]
+    async def link_entities(self, links: Iterable[tuple[str, str]]) -> None:
+        """Say which entity of Wikidata is about an author: pairs of author key and entity."""
+        rows = [{"entity": entity, "author_key": key} for key, entity in links]
         if rows:
-            await self._connection.execute(queries.save_item_links, {"rows": Jsonb(rows)})
+            await self._connection.execute(queries.save_entity_links, {"rows": Jsonb(rows)})
 
     async def find_records(self, keys: Sequence[str]) -> dict[str, list[SourceRecord]]:
         """Everything that any provider said of these authors."""

@@ -4,14 +4,14 @@ SELECT key FROM authors WHERE key = ANY(%(keys)s)
 -- name: find_identified_authors
 SELECT key FROM authors WHERE key = ANY(%(keys)s) AND identity = 'identified'
 
--- name: find_authors_of_items
-SELECT value, author_key FROM author_identifiers WHERE kind = 'wikidata' AND value = ANY(%(items)s)
+-- name: find_authors_of_entities
+SELECT value, author_key FROM author_identifiers WHERE kind = 'wikidata' AND value = ANY(%(entities)s)
 
--- name: find_items_of_authors
+-- name: find_entities_of_authors
 SELECT author_key, value FROM author_identifiers WHERE kind = 'wikidata' AND author_key = ANY(%(keys)s) ORDER BY author_key, value
 
--- name: find_authors_with_items
--- Authors of whom a stored item of Wikidata speaks.
+-- name: find_authors_with_entities
+-- Authors of whom a stored entity of Wikidata speaks.
 SELECT DISTINCT author_key
   FROM author_identifiers AS identifier
   JOIN source_records AS record ON record.provider = 'wikidata' AND record.kind = 'author' AND record.key = identifier.value
@@ -29,10 +29,10 @@ SELECT identifier.author_key, record.provider, record.kind, record.key, record.b
   JOIN source_records AS record ON record.provider = 'wikidata' AND record.kind = 'author' AND record.key = identifier.value
  WHERE identifier.kind = 'wikidata' AND identifier.author_key = ANY(%(keys)s)
 
--- name: save_item_links
+-- name: save_entity_links
 INSERT INTO author_identifiers (kind, value, author_key)
-SELECT 'wikidata', item, author_key FROM jsonb_to_recordset(%(rows)s) AS new (item text, author_key text)
- ORDER BY item, author_key
+SELECT 'wikidata', entity, author_key FROM jsonb_to_recordset(%(rows)s) AS new (entity text, author_key text)
+ ORDER BY entity, author_key
 ON CONFLICT DO NOTHING
 
 -- name: find_authors_to_ask

@@ -1,6 +1,6 @@
-"""An item of Wikidata about an author: kept as a source record, and read into facts (contracts/wikidata.md, sections 1 and 2).
+"""An entity of Wikidata about an author: kept as a source record, and read into facts (contracts/wikidata.md, sections 1 and 2).
 
-The JSON is that of `wbgetentities`, which gives fifty items at once (section 3): `claims`, `mainsnak`, `datavalue`.
+The JSON is that of `wbgetentities`, which gives fifty entities at once (section 3): `claims`, `mainsnak`, `datavalue`.
 """
 
 import re
@@ -40,22 +40,22 @@ _TIME = re.compile(r"([+-])0*(\d{1,4})-\d\d-\d\dT")
 _MOST_NAMES = 100
 _MOST_STATEMENTS = 50
 
-_ITEM = re.compile(r"Q[1-9][0-9]{0,9}")
+_ENTITY = re.compile(r"Q[1-9][0-9]{0,9}")
 
 
-def is_item_id(text: str) -> bool:
-    """Whether this is an item's id: `Q42`."""
-    return _ITEM.fullmatch(text) is not None
+def is_entity_id(text: str) -> bool:
+    """Whether this is an entity's id: `Q42`."""
+    return _ENTITY.fullmatch(text) is not None
 
 
 def read_record(entity: object, asked: str, retrieved_at: datetime) -> SourceRecord | Dropped:
-    """An item as it is to be stored, under the id that was asked: an item that was merged answers with its new one.
+    """An entity as it is to be stored, under the id that was asked: an entity that was merged answers with its new one.
 
     Kept are names and the statements that facts are read from, without their references: all of an author who is much written
     about are half a megabyte.
     """
     if not isinstance(entity, dict) or not isinstance(entity.get("claims"), dict | list):
-        return Dropped(asked, "no item in the answer")
+        return Dropped(asked, "no entity in the answer")
     claims = entity["claims"] if isinstance(entity["claims"], dict) else {}
     kept = {
         "id": entity.get("id"),
@@ -76,20 +76,20 @@ def read_record(entity: object, asked: str, retrieved_at: datetime) -> SourceRec
 
 
 def author_facts(record: SourceRecord) -> Reading[AuthorFacts]:
-    """What an item says about an author; `key` is the item's id. Never raises.
+    """What an entity says about an author; `key` is the entity's id. Never raises.
 
-    The name is empty when the item is not a human being's: a footballer's may be, so it proves nothing by itself (E19).
+    The name is empty when the entity is not a human being's: a footballer's may be, so it proves nothing by itself (E19).
     """
     try:
         entity = msgspec.json.decode(record.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         entity = None
     if not isinstance(entity, dict) or not isinstance(entity.get("claims"), dict):
-        return Reading(AuthorFacts(record.key, ""), (Dropped(record.key, "the stored body is no item"),))
-    return _ItemReader(record, entity).read()
+        return Reading(AuthorFacts(record.key, ""), (Dropped(record.key, "the stored body is no entity"),))
+    return _EntityReader(record, entity).read()
 
 
-class _ItemReader:
+class _EntityReader:
     def __init__(self, record: SourceRecord, entity: Mapping[str, Any]) -> None:
         self._record = record
         self._entity = entity
@@ -151,7 +151,7 @@ class _ItemReader:
     def _identifiers(self) -> Iterator[tuple[str, str]]:
         yield PROVIDER, self._record.key
         own = self._entity.get("id")
-        if isinstance(own, str) and is_item_id(own):
+        if isinstance(own, str) and is_entity_id(own):
             yield PROVIDER, own
         for name, kind in _IDENTIFIERS.items():
             for value in self._values(name):
