@@ -88,3 +88,136 @@ async def test_a_count_of_works_is_right_whatever_is_absorbed_at_once(database: 
     async with database.connection() as connection:
         cursor = await connection.execute("SELECT name, works_count FROM authors")
         assert await cursor.fetchall() == [("Edda Vale", 2)]
+
+
+# What several sources say of one author or work
+
+
+def said(provider: str, kind: RecordKind, key: str, **members: object) -> SourceRecord:
+    """A record of 23 November; `at` is another hour of that day."""
+    hour = members.pop("at", 0)
+    assert isinstance(hour, int)
+    body = json.dumps(members).encode()
+    return SourceRecord(provider, kind, key, body, datetime(2026, 11, 23, hour, tzinfo=UTC))
+
+
+def entity(**claims: object) -> SourceRecord:
+    """Jane Austen at Wikidata."""
+    values = {"P31": {"id": "Q5"}, "P648": "OL21594A", **claims}
+    statements = {
+        name: [{"rank": "normal", "mainsnak": {"snaktype": "value", "datavalue": {"value": value}}}]
+        for name, value in values.items()
+    }
+    labels = {"en": {"value": "Jane Austen"}}
+    return said("wikidata", RecordKind.AUTHOR, "Q36322", id="Q36322", labels=labels, claims=statements)
+
+
+def born(year: int) -> dict[str, object]:
+    return {"time": f"+{year}-12-16T00:00:00Z", "precision": 11}
+
+
+async def absorb_each(database: Database, *records: SourceRecord) -> None:
+    for each in records:
+        async with database.transaction() as connection:
+            await absorb(connection, [each])
+
+
+async def author(database: Database) -> tuple[str, int | None, set[tuple[str, str]]]:
+    """The one author's name, year of birth and identifiers."""
+    async with database.connection() as connection:
+        ((name, birth_year),) = await (
+            await connection.execute("SELECT name, birth_year FROM authors")
+        ).fetchall()
+        identifiers = await (
+            await connection.execute("SELECT kind, value FROM author_identifiers")
+        ).fetchall()
+    return name, birth_year, set(identifiers)
+
+
+AUSTEN = ("openlibrary", RecordKind.AUTHOR, "/authors/OL21594A")
+
+
+async def test_a_year_from_wikidata_stays_when_open_library_speaks_again_without_one(
+    database: Database,
+) -> None:
+    first = said(*AUSTEN, name="Jane Austen")
+    later = said(*AUSTEN, name="Austen, Jane", bio="A new revision.", at=5)
+    await absorb_each(database, first, entity(P569=born(1775)), later)
+    assert await author(database) == ("Jane Austen", 1775, {("wikidata", "Q36322")})
+
+
+async def test_authors_are_the_same_whoever_is_heard_first(database: Database) -> None:
+    document = said(
+        *AUSTEN, name="Jane Austen", birth_date="16 December 1775", remote_ids={"wikidata": "Q36322"}
+    )
+    await absorb_each(database, said(*AUSTEN, name="Jane Austen"), entity(P214="102333412"))
+    await absorb_each(database, document)
+    expected = ("Jane Austen", 1775, {("wikidata", "Q36322"), ("viaf", "102333412")})
+    assert await author(database) == expected
+    await absorb_each(database, entity(P214="102333412"))
+    assert await author(database) == expected
+
+
+async def test_an_entity_that_contradicts_open_library_is_left_out_and_told(database: Database) -> None:
+    document = said(*AUSTEN, name="Jane Austen", birth_date="1775")
+    await absorb_each(database, document, entity(P569=born(1912), P214="1"))
+    assert await author(database) == ("Jane Austen", 1775, {("wikidata", "Q36322")})
+    async with database.connection() as connection:
+        cursor = await connection.execute("SELECT kind, subject, other, reason FROM reviews")
+        assert await cursor.fetchall() == [
+            ("author_conflict", "OL21594A", "Q36322", "born in 1775, or in 1912")
+        ]
+
+
+async def test_an_entity_of_nobody_we_know_is_set_aside(database: Database) -> None:
+    async with database.transaction() as connection:
+        absorbed = await absorb(connection, [entity()])
+        assert [each.reason for each in absorbed.set_aside] == [
+            "no author of the catalogue bears its identifiers"
+        ]
+    async with database.connection() as connection:
+        assert await (await connection.execute("SELECT key FROM authors")).fetchall() == []
+
+
+async def test_what_the_search_shows_takes_nothing_from_a_document(database: Database) -> None:
+    await absorb_each(
+        database,
+        said(*AUSTEN, name="Jane Austen", birth_date="1775"),
+        said("openlibrary", RecordKind.AUTHOR, "/search/authors/OL21594A", name="J. A."),
+        said(
+            "openlibrary",
+            RecordKind.WORK,
+            "/works/OL66554W",
+            title="Pride and Prejudice",
+            description="A novel of manners.",
+            authors=[{"author": {"key": "/authors/OL21594A"}}],
+        ),
+        said(
+            "openlibrary", RecordKind.WORK, "/search/works/OL66554W", title="Pride", first_publish_year=1813
+        ),
+    )
+    assert (await author(database))[:2] == ("Jane Austen", 1775)
+    async with database.connection() as connection:
+        cursor = await connection.execute("SELECT title, description FROM works")
+        assert await cursor.fetchall() == [("Pride and Prejudice", "A novel of manners.")]
+
+
+async def test_a_work_is_known_from_what_the_search_shows(database: Database) -> None:
+    await absorb_each(
+        database,
+        said("openlibrary", RecordKind.AUTHOR, "/search/authors/OL21594A", name="Jane Austen"),
+        said(
+            "openlibrary",
+            RecordKind.WORK,
+            "/search/works/OL66554W",
+            title="Pride and Prejudice",
+            author_key=["OL21594A"],
+            first_publish_year=1813,
+        ),
+    )
+    async with database.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT works.key, first_published, authors.name FROM works"
+            " JOIN work_authors ON work_key = works.key JOIN authors ON authors.key = author_key"
+        )
+        assert await cursor.fetchall() == [("OL66554W", "1813", "Jane Austen")]

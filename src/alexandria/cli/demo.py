@@ -41,6 +41,11 @@ class Addresses(msgspec.Struct, frozen=True):
     url: str
     covers_url: str
     control_url: str
+    openlibrary_url: str
+    openlibrary_covers_url: str
+    google_books_url: str
+    google_books_key: str
+    wikidata_url: str
 
 
 class SandboxState(msgspec.Struct, frozen=True):
@@ -98,7 +103,16 @@ def over_sandbox(recipe: Mapping[str, int]) -> Iterator[tuple[Config, Addresses]
     with running_sandbox("--port", str(port), "--journal", str(journal), *world) as addresses:
         hosts = {each.partition("://")[2] for each in (addresses.covers_url, addresses.control_url)}
         settings = replace(
-            settings, isbndb_url=addresses.url, isbndb_key=KEY, download_hosts=frozenset(hosts)
+            settings,
+            isbndb_url=addresses.url,
+            isbndb_key=KEY,
+            download_hosts=frozenset(hosts),
+            # Of an invented world's numbers the real ones would tell of real books.
+            openlibrary_url=addresses.openlibrary_url,
+            openlibrary_covers_url=addresses.openlibrary_covers_url,
+            google_books_url=addresses.google_books_url,
+            google_books_key=addresses.google_books_key,
+            wikidata_url=addresses.wikidata_url,
         )
         # An invented quota must not replace the real one where edge code reads it.
         yield replace(settings, kv_account=None, kv_namespace=None, kv_token=None), addresses

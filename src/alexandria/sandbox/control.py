@@ -15,9 +15,9 @@ from alexandria.domain.errors import InvalidInput
 from alexandria.sandbox.accounts import PLANS, Account, Accounts, Key
 from alexandria.sandbox.covers import CoversHost
 from alexandria.sandbox.faults import Fault
-from alexandria.sandbox.free import FreeSources
 from alexandria.sandbox.isbndb import Isbndb
 from alexandria.sandbox.received import Received
+from alexandria.sandbox.stand_ins import StandIns
 
 _LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
@@ -25,7 +25,7 @@ _LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 class Control:
     """Shows and turns what a running sandbox does."""
 
-    def __init__(self, provider: Isbndb, covers: CoversHost, accounts: Accounts, free: FreeSources) -> None:
+    def __init__(self, provider: Isbndb, covers: CoversHost, accounts: Accounts, free: StandIns) -> None:
         self._provider = provider
         self._free = free
         self._covers = covers

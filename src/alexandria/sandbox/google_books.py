@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from alexandria.domain.isbn import InvalidIsbn, Isbn
 from alexandria.sandbox import identities
 from alexandria.sandbox.accounts import Accounts
-from alexandria.sandbox.free import Bucket, Given, given_json
+from alexandria.sandbox.stand_ins import Bucket, Given, given_json
 from alexandria.sandbox.truth import Edition
 from alexandria.sandbox.vocabulary import LANGUAGES
 from alexandria.sandbox.world import World

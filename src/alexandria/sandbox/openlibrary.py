@@ -8,7 +8,7 @@ from typing import Any
 from alexandria.domain.isbn import InvalidIsbn, Isbn
 from alexandria.sandbox import identities
 from alexandria.sandbox.dumps import author_documents, edition_document, make_document, work_document
-from alexandria.sandbox.free import Bucket, Given, given_json, names_a_contact
+from alexandria.sandbox.stand_ins import Bucket, Given, given_json, names_a_contact
 from alexandria.sandbox.truth import Author, Edition
 from alexandria.sandbox.world import World
 

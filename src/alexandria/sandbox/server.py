@@ -14,13 +14,13 @@ from alexandria.sandbox.accounts import PREMIUM, Accounts, Key, Plan
 from alexandria.sandbox.control import Control
 from alexandria.sandbox.covers import CoversHost
 from alexandria.sandbox.faults import Faults
-from alexandria.sandbox.free import FreeSources
 from alexandria.sandbox.google_books import GoogleBooks, google_bucket
 from alexandria.sandbox.isbndb import Isbndb
 from alexandria.sandbox.openlibrary import OpenLibrary, openlibrary_bucket
 from alexandria.sandbox.received import ReceivedCall
 from alexandria.sandbox.routes import Free
 from alexandria.sandbox.signing import Signer
+from alexandria.sandbox.stand_ins import StandIns
 from alexandria.sandbox.switches import Switches
 from alexandria.sandbox.wikidata import Wikidata, wikidata_bucket
 from alexandria.sandbox.world import World
@@ -52,7 +52,7 @@ class Sandbox:
         covers: CoversHost,
         accounts: Accounts,
         google: GoogleBooks,
-        free: FreeSources,
+        free: StandIns,
     ) -> None:
         self.world = world
         self.url = ""
@@ -161,7 +161,7 @@ async def running_sandbox(
     provider = Isbndb(world, accounts, Faults(world.seed), signer, path_prefix)
     covers = CoversHost(world, accounts, signer)
     google = GoogleBooks(world, accounts)
-    free = FreeSources(
+    free = StandIns(
         accounts,
         provider.faults,
         {

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from alexandria.sandbox import identities
-from alexandria.sandbox.free import Bucket, Given, given_json, names_a_contact
+from alexandria.sandbox.stand_ins import Bucket, Given, given_json, names_a_contact
 from alexandria.sandbox.truth import Author
 from alexandria.sandbox.world import World
 

@@ -86,7 +86,7 @@ def names_a_contact(user_agent: str) -> bool:
     return _IDENTIFIES.search(user_agent) is not None
 
 
-class FreeSources:
+class StandIns:
     """All stand-ins on one port, each under the path of its name; every other path is ISBNdb's."""
 
     def __init__(
