@@ -146,6 +146,22 @@ async def test_a_year_from_wikidata_stays_when_open_library_speaks_again_without
     assert await author(database) == ("Jane Austen", 1775, {("wikidata", "Q36322")})
 
 
+async def test_an_author_heard_of_again_is_not_written_again(database: Database) -> None:
+    document = said(*AUSTEN, name="Jane Austen", remote_ids={"wikidata": "Q36322"})
+    await absorb_each(database, document, entity(P569=born(1775)))
+    changed_at = "SELECT updated_at FROM authors"
+    async with database.connection() as connection:
+        before = await (await connection.execute(changed_at)).fetchall()
+        await absorb_each(database, document, entity(P569=born(1775)))
+        assert await (await connection.execute(changed_at)).fetchall() == before
+
+
+async def test_an_author_has_one_entity_only(database: Database) -> None:
+    document = said(*AUSTEN, name="Jane Austen", remote_ids={"wikidata": "Q1"})
+    await absorb_each(database, document, entity(P569=born(1775)))
+    assert await author(database) == ("Jane Austen", None, {("wikidata", "Q1")})
+
+
 async def test_authors_are_the_same_whoever_is_heard_first(database: Database) -> None:
     document = said(
         *AUSTEN, name="Jane Austen", birth_date="16 December 1775", remote_ids={"wikidata": "Q36322"}

@@ -174,6 +174,14 @@ async def test_an_edition_whose_work_cant_be_had_waits_rather_than_make_a_work(
         assert (await ask_free(sources, database, [edition], **WHO)).complete == {edition}
 
 
+async def test_an_edition_without_anybodys_name_is_not_complete(world: World, database: Database) -> None:
+    edition = isbn_of(next(each for each in books_of(world) if is_complete_at_openlibrary(each)))
+    async with free_rig(world, database) as rig:
+        rig.sandbox.faults.add(FaultKind.EMPTY_PAGE, endpoint="openlibrary", text="/search/authors", count=1)
+        answers = await ask_free(FreeSources(openlibrary=rig.openlibrary), database, [edition], **WHO)
+        assert (answers.found, answers.complete) == ({"openlibrary": (edition,)}, frozenset())
+
+
 @pytest.mark.parametrize(
     ("fault", "told"),
     [(FaultKind.EMPTY_403, "blocked by policy"), (FaultKind.HTML_BODY, "not with a whole JSON object")],
@@ -375,6 +383,19 @@ async def test_a_failure_is_not_remembered_as_an_answer(world: World, database: 
         second = await enrich_authors(rig.sources, database, keys, **WHO, now=NOW, freshness=MONTH)
         assert second.fresh == {"openlibrary": 1, "wikidata": 0}
         assert second.failed == {}
+
+
+async def test_an_entity_that_was_answered_badly_is_asked_again(world: World, database: Database) -> None:
+    author = next(
+        each for each in named(world) if identities.is_named_at_openlibrary(each) and is_known_rightly(each)
+    )
+    async with free_rig(world, database) as rig:
+        await know_authors(database, rig, [author])
+        rig.sandbox.faults.add(FaultKind.EMPTY_PAGE, endpoint="wikidata", count=1)
+        first = await enrich_authors(rig.sources, database, [author.key], **WHO, now=NOW, freshness=MONTH)
+        assert (first.found, first.absent) == ({"openlibrary": 1}, {})
+        second = await enrich_authors(rig.sources, database, [author.key], **WHO, now=NOW, freshness=MONTH)
+        assert second.found == {"wikidata": 1}
 
 
 async def test_authors_known_by_a_name_only_are_not_asked_about(world: World, database: Database) -> None:

@@ -7,6 +7,7 @@ answer, and the caller goes on with the others (design.md, invariant 5).
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import TypedDict
 
 import structlog
 
@@ -38,7 +39,6 @@ log = structlog.get_logger()
 
 MOST_GOOGLE_LOOK_UPS = {Lane.INTERACTIVE: 10, Lane.SCHEDULED: 100, Lane.BULK: 100}
 """ISBNs that one call asks Google about: it answers one a second, and a key has a thousand a day (contracts/google-books.md, 4)."""
-_NOTHING_MISSING = "nothing was missing any more"
 
 
 @dataclass(frozen=True)
@@ -83,22 +83,26 @@ async def ask_free(
 
     Raises StoreUnavailable and nothing else.
     """
-    asking = _Asking(sources, database, lane, consumer, job)
+    asking = _Asking(sources, database, _Caller(lane=lane, consumer=consumer, job=job))
     wanted = tuple(dict.fromkeys(isbns))
     await asking.ask_openlibrary(wanted)
     await asking.ask_google([isbn for isbn in wanted if not asking.is_complete(isbn)])
     return asking.answers(wanted)
 
 
+class _Caller(TypedDict):
+    """Who asks, as every provider's method takes it."""
+
+    lane: Lane
+    consumer: str
+    job: str | None
+
+
 class _Asking:
     """One call of `ask_free`: what is known so far, and which source said what."""
 
-    def __init__(
-        self, sources: FreeSources, database: Database, lane: Lane, consumer: str, job: str | None
-    ) -> None:
-        self._sources = sources
-        self._database = database
-        self._lane, self._consumer, self._job = lane, consumer, job
+    def __init__(self, sources: FreeSources, database: Database, caller: _Caller) -> None:
+        self._sources, self._database, self._caller = sources, database, caller
         self._editions: dict[str, dict[Isbn, SourceRecord]] = {}
         self._related: list[SourceRecord] = []
         self._named_works: set[str] = set()
@@ -115,7 +119,7 @@ class _Asking:
         provider = self._sources.openlibrary
         if provider is None or not isbns:
             return
-        answers = await provider.editions(isbns, lane=self._lane, consumer=self._consumer, job=self._job)
+        answers = await provider.editions(isbns, **self._caller)
         facts = {isbn: _facts_of(record) for isbn, record in answers.found.items()}
         works = {key for each in facts.values() for key in each.work_keys}
         async with self._database.connection() as connection:
@@ -138,7 +142,7 @@ class _Asking:
     async def _fetch_works(self, provider: OpenLibraryProvider, keys: Sequence[str]) -> set[str]:
         """Works that the catalogue lacks; returns those that came."""
         try:
-            works = await provider.works(keys, lane=self._lane, consumer=self._consumer, job=self._job)
+            works = await provider.works(keys, **self._caller)
         except (ProviderError, QuotaDenied, ConfigurationError) as error:
             self._note_failure(openlibrary.PROVIDER, error)
             return set()
@@ -163,7 +167,7 @@ class _Asking:
             written = await CatalogueStore(connection).list_authors_of_works(sorted(works))
         try:
             missing = sorted(wanted - known)
-            authors = await provider.authors(missing, lane=self._lane, consumer=self._consumer, job=self._job)
+            authors = await provider.authors(missing, **self._caller)
         except (ProviderError, QuotaDenied, ConfigurationError) as error:
             self._note_failure(openlibrary.PROVIDER, error)
         else:
@@ -178,14 +182,14 @@ class _Asking:
         provider = self._sources.google_books
         if provider is None:
             return
-        most = MOST_GOOGLE_LOOK_UPS[self._lane]
+        most = MOST_GOOGLE_LOOK_UPS[self._caller["lane"]]
         asked, left = isbns[:most], len(isbns[most:])
         if not asked:
-            self._skipped[google_books.PROVIDER] = _NOTHING_MISSING
+            self._skipped[google_books.PROVIDER] = "nothing was missing any more"
             return
         if left:
             self._skipped[google_books.PROVIDER] = f"{left:,} ISBNs: it is asked about {most} at a time"
-        answers = await provider.editions(asked, lane=self._lane, consumer=self._consumer, job=self._job)
+        answers = await provider.editions(asked, **self._caller)
         self._note(google_books.PROVIDER, answers)
 
     def _note(self, source: str, answers: IsbnAnswers) -> None:
@@ -199,7 +203,9 @@ class _Asking:
         # A source whose limit is reached was not asked; that is no failure.
         place = self._skipped if isinstance(error, QuotaDenied) else self._failed
         place[source] = str(error)
-        log.warning("source.not_answered", source=source, reason=str(error), consumer=self._consumer)
+        log.warning(
+            "source.not_answered", source=source, reason=str(error), consumer=self._caller["consumer"]
+        )
 
     def is_complete(self, isbn: Isbn) -> bool:
         """Whether the records together say all that a paid look-up would be asked for."""
@@ -286,28 +292,16 @@ async def enrich_authors(
     Each answer is stored, with the time, before the next is asked for; nobody is asked again within `freshness`. Raises
     StoreUnavailable and nothing else.
     """
-    enriching = _EnrichingAuthors(sources, database, lane, consumer, job, now, freshness)
-    await enriching.ask_openlibrary(author_keys)
+    enriching = _EnrichingAuthors(sources, database, _Caller(lane=lane, consumer=consumer, job=job), now)
+    await enriching.ask_openlibrary(author_keys, since=now - freshness)
     # Its `remote_ids` are the surest way to an entity, so Wikidata comes second (contracts/wikidata.md, section 2).
-    await enriching.ask_wikidata(author_keys)
+    await enriching.ask_wikidata(author_keys, since=now - freshness)
     return enriching.result
 
 
 class _EnrichingAuthors:
-    def __init__(
-        self,
-        sources: FreeSources,
-        database: Database,
-        lane: Lane,
-        consumer: str,
-        job: str | None,
-        now: datetime,
-        freshness: timedelta,
-    ) -> None:
-        self._sources = sources
-        self._database = database
-        self._lane, self._consumer, self._job = lane, consumer, job
-        self._now, self._freshness = now, freshness
+    def __init__(self, sources: FreeSources, database: Database, caller: _Caller, now: datetime) -> None:
+        self._sources, self._database, self._caller, self._now = sources, database, caller, now
         self.result = EnrichedAuthors(
             skipped={
                 source: reason
@@ -316,15 +310,15 @@ class _EnrichingAuthors:
             }
         )
 
-    async def ask_openlibrary(self, keys: Sequence[str]) -> None:
+    async def ask_openlibrary(self, keys: Sequence[str], *, since: datetime) -> None:
         """One document for each author: only it has the identifiers elsewhere."""
         provider = self._sources.openlibrary
         if provider is None:
             return
-        for key in await self._due(keys, openlibrary.PROVIDER):
+        for key in await self._due(keys, openlibrary.PROVIDER, since):
             records: list[SourceRecord] = []
             try:
-                answer = await provider.author(key, lane=self._lane, consumer=self._consumer, job=self._job)
+                answer = await provider.author(key, **self._caller)
             except RecordNotFound:
                 outcome = AskOutcome.ABSENT
             except (ProviderError, QuotaDenied, ConfigurationError) as error:
@@ -340,12 +334,12 @@ class _EnrichingAuthors:
                     self.result.moved[key] = answer.key
             await self._store(openlibrary.PROVIDER, records, {key: outcome})
 
-    async def ask_wikidata(self, keys: Sequence[str]) -> None:
+    async def ask_wikidata(self, keys: Sequence[str], *, since: datetime) -> None:
         """Entities by the ids that Open Library gives; who has none is searched by Open Library's key."""
         provider = self._sources.wikidata
         if provider is None:
             return
-        due = await self._due(keys, wikidata.PROVIDER)
+        due = await self._due(keys, wikidata.PROVIDER, since)
         for at in range(0, len(due), ENTITIES_IN_A_REQUEST):
             try:
                 await self._ask_entities(provider, due[at : at + ENTITIES_IN_A_REQUEST])
@@ -359,11 +353,9 @@ class _EnrichingAuthors:
         # Remote ids are typed in by people: what is no entity's id leads nowhere.
         entities = {key: [each for each in known.get(key, []) if wikidata.is_entity_id(each)] for key in keys}
         searched = [key for key in keys if not entities[key]]
-        found = await provider.find_entities(
-            searched, lane=self._lane, consumer=self._consumer, job=self._job
-        )
+        found = await provider.find_entities(searched, **self._caller)
         wanted = [*found, *(each for key in keys for each in entities[key])]
-        answers = await provider.entities(wanted, lane=self._lane, consumer=self._consumer, job=self._job)
+        answers = await provider.entities(wanted, **self._caller)
         self.result.set_aside += answers.dropped
         unclear = set(answers.unclear)
         came = {record.key for record in answers.records}
@@ -381,10 +373,10 @@ class _EnrichingAuthors:
         }
         await self._store(wikidata.PROVIDER, answers.records, outcomes)
 
-    async def _due(self, keys: Sequence[str], source: str) -> list[str]:
+    async def _due(self, keys: Sequence[str], source: str, since: datetime) -> list[str]:
         wanted = sorted(set(keys))
         async with self._database.connection() as connection:
-            due = await AuthorStore(connection).find_to_ask(wanted, source, since=self._now - self._freshness)
+            due = await AuthorStore(connection).find_to_ask(wanted, source, since=since)
         self.result.fresh[source] = len(wanted) - len(due)
         return due
 
@@ -405,4 +397,6 @@ class _EnrichingAuthors:
     def _note_failure(self, source: str, error: AlexandriaError) -> None:
         place = self.result.skipped if isinstance(error, QuotaDenied) else self.result.failed
         place[source] = str(error)
-        log.warning("source.not_answered", source=source, reason=str(error), consumer=self._consumer)
+        log.warning(
+            "source.not_answered", source=source, reason=str(error), consumer=self._caller["consumer"]
+        )
