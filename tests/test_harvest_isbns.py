@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from psycopg.errors import RaiseException
@@ -11,8 +12,9 @@ from alexandria.app import App
 from alexandria.domain.isbn import Isbn
 from alexandria.domain.quota import Lane
 from alexandria.harvest import Next
+from alexandria.load import load_into_catalogue
 from alexandria.sandbox.faults import FaultKind
-from alexandria.sandbox.server import running_sandbox
+from alexandria.sandbox.server import Sandbox, running_sandbox
 from alexandria.sandbox.world import World
 from alexandria.stores.harvests import HarvestStore, ItemState, RunState
 from conftest import Environment, SetClock
@@ -200,3 +202,114 @@ async def test_numbers_that_unrelated_books_share_are_never_asked_for(
         assert "share this number" in failed[0][1]
         assert sandbox.spent() == 0
         assert [each.state for each in await items_of(app, run_id)] == [ItemState.DONE]
+
+
+# Sources without paid units
+
+
+def free_environment(environment_for: Environment, sandbox: Sandbox, **settings: object) -> dict[str, str]:
+    """Open Library and Wikidata are asked, too: at the sandbox."""
+    return environment_for(
+        sandbox,
+        contact="https://example.org/about",
+        openlibrary_url=sandbox.openlibrary_url,
+        openlibrary_covers_url=sandbox.openlibrary_covers_url,
+        wikidata_url=sandbox.wikidata_url,
+        **settings,
+    )
+
+
+async def test_what_a_free_source_completes_costs_no_unit_and_is_not_asked_again_anywhere(
+    world: World, environment_for: Environment
+) -> None:
+    isbns = listed_isbns(world)[:40]
+    async with (
+        running_sandbox(world, switches=FAST) as sandbox,
+        app_on(free_environment(environment_for, sandbox)) as app,
+    ):
+        run_id = await ask(app, isbns)
+        outcomes = await outcomes_of(app, run_id)
+        assert sum(outcomes.values()) == 40
+        (item,) = await items_of(app, run_id)
+        free = {isbn for isbn, (_, reason) in item.outcomes.items() if reason and "costs no unit" in reason}
+        assert 5 < len(free) < 40, (
+            "the test needs some that Open Library completes, and some that it does not"
+        )
+        assert sandbox.spent() == 40 - len(free) == (await run_of(app, run_id))[1].units
+        assert item.sources["openlibrary"] == "answered"
+        assert item.sources["google-books"].startswith("skipped: ALEXANDRIA_GOOGLE_BOOKS_KEY")
+        assert await editions_with(app, isbns) == set(every(isbns))
+        free_calls = len(sandbox.free_calls)
+        again = await ask(app, isbns)
+        assert (await run_of(app, again))[1].units == 0
+        assert len(sandbox.free_calls) == free_calls
+
+
+async def test_a_free_source_that_fails_costs_its_answer_only(
+    world: World, environment_for: Environment
+) -> None:
+    isbns = listed_isbns(world)[:10]
+    async with running_sandbox(world, switches=FAST) as sandbox:
+        environment = free_environment(environment_for, sandbox) | {
+            "ALEXANDRIA_OPENLIBRARY_URL": "http://127.0.0.1:9"
+        }
+        async with app_on(environment) as app:
+            run_id = await ask(app, isbns)
+            (item,) = await items_of(app, run_id)
+            assert item.sources["openlibrary"].startswith("failed: ")
+            assert (item.state, sandbox.spent()) == (ItemState.DONE, 10)
+
+
+async def test_a_run_over_covers_pays_only_where_no_free_source_has_one(
+    world: World, environment_for: Environment
+) -> None:
+    isbns = listed_isbns(world)[:30]
+    async with (
+        running_sandbox(world, switches=FAST) as sandbox,
+        app_on(free_environment(environment_for, sandbox)) as app,
+    ):
+        since = app.clock.now() - app.config.freshness
+        async with app.database.connection() as connection:
+            plan = await planning.plan_covers(connection, isbns, fresh_since=since)
+        run_id = await start(app, plan, covers=30)
+        await take_all(app, run_id)
+        async with app.database.connection() as connection:
+            hosts = await (
+                await connection.execute("SELECT url FROM covers_wanted ORDER BY isbn13")
+            ).fetchall()
+        free = [url for (url,) in hosts if url.startswith(sandbox.openlibrary_covers_url)]
+        assert 0 < len(free) < 30
+        assert sandbox.spent() <= 30 - len(free)
+
+
+async def test_people_are_asked_about_once_those_with_the_most_works_first(
+    world: World, environment_for: Environment, tmp_path: Path
+) -> None:
+    clock = SetClock()
+    async with (
+        running_sandbox(world, switches=FAST, clock=clock) as sandbox,
+        app_on(free_environment(environment_for, sandbox), clock=clock) as app,
+    ):
+        files = world.write_dumps(tmp_path, irregular_share=0)
+        await load_into_catalogue(app.database, [files.authors, files.works, files.editions])
+
+        async def people(most: int) -> tuple[str, int]:
+            since = clock.now() - app.config.freshness
+            async with app.database.connection() as connection:
+                plan = await planning.plan_people(connection, most=most, fresh_since=since)
+            run_id = await start(app, plan, people=most)
+            await take_all(app, run_id)
+            (item,) = await items_of(app, run_id)
+            return item.state, item.editions_found
+
+        assert await people(3) == (ItemState.DONE, 3)
+        state, count = await people(100)
+        assert (state, count) == (ItemState.DONE, len(world.truth.authors) - 3)
+        assert await people(100) == (ItemState.EMPTY, 0)
+        async with app.database.connection() as connection:
+            row = await (
+                await connection.execute("SELECT count(*) FROM author_identifiers WHERE kind = 'wikidata'")
+            ).fetchone()
+        assert row
+        assert row[0] > 0
+        assert sandbox.spent() == 0

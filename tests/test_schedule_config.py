@@ -25,6 +25,7 @@ def test_what_is_built_in_is_in_order_and_on() -> None:
     assert {each.name: each.cron.text for each in schedule if each.enabled} == {
         "covers": "*/5 * * * *",
         "gaps": "*/20 20-22 * * *",
+        "people": "45 4 * * *",
         "updates": "10 * * * *",
         "new-releases": "30 3 * * *",
         "tiers": "*/20 1-5 * * *",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from alexandria import config
-from alexandria.app import free_sources, running_app
+from alexandria.app import running_app
 from alexandria.domain import merging
 from alexandria.domain.merging import Claim
 from alexandria.domain.quota import Lane
@@ -238,7 +238,7 @@ async def test_what_is_switched_off_says_why(
         ):
             settings = config.load(environment_for(rig.sandbox, **given))
             async with running_app(settings, str(settings.database_url)) as app:
-                sources = free_sources(app)
+                sources = app.free_sources
                 assert all(reason in sources.off[source] for source, reason in off.items())
                 assert (sources.openlibrary is None) == ("openlibrary" in off)
                 assert (sources.wikidata is None) == ("contact" not in given)

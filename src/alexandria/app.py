@@ -54,6 +54,8 @@ class App:
     google_books: GoogleBooksProvider | None
     """None without a key."""
     wikidata: WikidataProvider
+    free_sources: FreeSources
+    """Those that may be asked as configured."""
     harvester: Harvester
     foreground: Foreground
     objects: ObjectStore
@@ -108,21 +110,24 @@ def account_of(config: Config, provider: str) -> tuple[Account, Policy]:
 _NO_CONTACT = "ALEXANDRIA_CONTACT is not set, and it serves only callers that name one"
 
 
-def free_sources(app: App) -> FreeSources:
+def _free_sources(
+    config: Config, books: OpenLibraryProvider, google: GoogleBooksProvider | None, entities: WikidataProvider
+) -> FreeSources:
     """The sources without paid units that may be asked as configured, and why the others may not."""
-    config, off = app.config, dict[str, str]()
+    off = dict[str, str]()
     for source in (openlibrary.PROVIDER, google_books.PROVIDER):
         if source not in config.sources:
             off[source] = "ALEXANDRIA_SOURCES does not name it"
     if not config.contact:
         off |= {openlibrary.PROVIDER: _NO_CONTACT, wikidata.PROVIDER: _NO_CONTACT}
-    if app.google_books is None:
+    if google is None:
         off.setdefault(google_books.PROVIDER, "ALEXANDRIA_GOOGLE_BOOKS_KEY is not set")
     return FreeSources(
-        openlibrary=app.openlibrary if openlibrary.PROVIDER not in off else None,
-        google_books=app.google_books if google_books.PROVIDER not in off else None,
-        wikidata=app.wikidata if wikidata.PROVIDER not in off else None,
+        openlibrary=books if openlibrary.PROVIDER not in off else None,
+        google_books=google if google_books.PROVIDER not in off else None,
+        wikidata=entities if wikidata.PROVIDER not in off else None,
         off=off,
+        openlibrary_covers=config.openlibrary_covers_url,
     )
 
 
@@ -176,7 +181,15 @@ async def running_app(config: Config, database_url: str, *, clock: Clock | None 
             isbndb = IsbndbProvider(
                 gateway, base_url=config.isbndb_url, key=config.isbndb_key, policy=isbndb_policy(config)
             )
-            harvester = Harvester(database, isbndb, IsbnCalls(isbndb, clock), clock)
+            books = OpenLibraryProvider(
+                gateway, base_url=config.openlibrary_url, policy=POLICIES[openlibrary.PROVIDER]
+            )
+            google = _google_books(gateway, config)
+            entities = WikidataProvider(
+                gateway, base_url=config.wikidata_url, policy=POLICIES[wikidata.PROVIDER]
+            )
+            free = _free_sources(config, books, google, entities)
+            harvester = Harvester(database, isbndb, IsbnCalls(isbndb, clock), free, clock)
             async with working_in_foreground(harvester) as foreground:
                 yield App(
                     config=config,
@@ -186,13 +199,10 @@ async def running_app(config: Config, database_url: str, *, clock: Clock | None 
                     quota_reports=QuotaReports(database, quota_clock),
                     gateway=gateway,
                     isbndb=isbndb,
-                    openlibrary=OpenLibraryProvider(
-                        gateway, base_url=config.openlibrary_url, policy=POLICIES[openlibrary.PROVIDER]
-                    ),
-                    google_books=_google_books(gateway, config),
-                    wikidata=WikidataProvider(
-                        gateway, base_url=config.wikidata_url, policy=POLICIES[wikidata.PROVIDER]
-                    ),
+                    openlibrary=books,
+                    google_books=google,
+                    wikidata=entities,
+                    free_sources=free,
                     harvester=harvester,
                     foreground=foreground,
                     objects=ObjectStore.open(objects_address(config)),

@@ -31,8 +31,10 @@ from alexandria.domain.targets import TargetKind
 from alexandria.harvest_feed import take_feed
 from alexandria.harvest_isbns import IsbnCalls, take_isbns
 from alexandria.harvest_pages import take_pages
+from alexandria.harvest_people import take_people
 from alexandria.harvest_turns import Turn
 from alexandria.providers.isbndb import PROVIDER, IsbndbProvider
+from alexandria.sources import FreeSources
 from alexandria.stores.catalogue import CatalogueStore
 from alexandria.stores.harvests import HarvestStore, Item, ItemState, Run, RunState, sole_use
 from alexandria.stores.postgres import Connection, Database
@@ -116,6 +118,7 @@ class Harvester:
     database: Database
     isbndb: IsbndbProvider
     isbn_calls: IsbnCalls
+    free_sources: FreeSources
     clock: Clock
 
     async def take(
@@ -167,7 +170,9 @@ class Harvester:
         """The state in which the item ends, or None when it was left off between two calls."""
         match turn.target.kind:
             case TargetKind.ISBNS:
-                return await take_isbns(turn, self.isbn_calls)
+                return await take_isbns(turn, self.isbn_calls, self.free_sources)
+            case TargetKind.PEOPLE:
+                return await take_people(turn, self.free_sources)
             case TargetKind.FEED:
                 return await take_feed(turn, self.isbndb)
             case _:
@@ -247,9 +252,9 @@ class Harvester:
 
 
 def _lock_of(item: Item) -> str:
-    """Pages belong to whoever asks for the same; a run's ISBNs and its feed are its own."""
+    """Pages belong to whoever asks for the same; everything else is its run's own."""
     target = item.asks
-    is_shared = target.kind not in {TargetKind.ISBNS, TargetKind.FEED}
+    is_shared = target.kind in {TargetKind.AUTHOR, TargetKind.MONTH, TargetKind.SUBJECT}
     return f"harvest {PROVIDER} {target.query}" if is_shared else f"harvest {item.run_id}/{item.position}"
 
 

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
 import structlog
 
@@ -11,11 +10,14 @@ from alexandria.clock import Clock
 from alexandria.domain.catalogue import RecordKind
 from alexandria.domain.errors import QuotaDenied
 from alexandria.domain.isbn import Isbn
-from alexandria.domain.plans import consumer_of
+from alexandria.domain.isbn_outcomes import IsbnOutcome, Outcomes
+from alexandria.domain.plans import Kind, consumer_of
 from alexandria.domain.quota import DenialReason, Lane
 from alexandria.enrich import absorb
+from alexandria.harvest_free import ask_free_sources
 from alexandria.harvest_turns import Turn
 from alexandria.providers.isbndb import PROVIDER, BookBatch, IsbndbProvider
+from alexandria.sources import FreeSources
 from alexandria.stores.catalogue import CatalogueStore
 from alexandria.stores.harvests import HarvestStore, ItemState
 from alexandria.stores.isbn_answers import IsbnAnswerStore
@@ -31,24 +33,6 @@ _TOO_MANY = frozenset(
     {DenialReason.EXHAUSTED, DenialReason.SHARE, DenialReason.CEILING, DenialReason.INVALID}
 )
 """Denials that a smaller call may not meet: there are units left, but not so many, or a day never has so many."""
-
-
-class IsbnOutcome(StrEnum):
-    """What came of one ISBN."""
-
-    ENRICHED = "enriched"
-    """The provider knows it, and said something new."""
-    FOUND = "found"
-    """The provider knows it and said nothing new."""
-    SKIPPED_FRESH = "skipped_fresh"
-    """It was asked for not long ago, so that asking again would buy nothing."""
-    NOT_FOUND = "not_found"
-    """The provider definitely does not know it, now or when it was asked not long ago."""
-    FAILED = "failed"
-
-
-Outcomes = dict[str, tuple[str, str | None]]
-"""ISBN -> outcome and reason, as an item keeps them."""
 
 
 @dataclass
@@ -136,21 +120,19 @@ class IsbnCalls:
         return answered
 
 
-async def take_isbns(turn: Turn, calls: IsbnCalls) -> ItemState | None:
-    """Take an item's ISBNs, those without an outcome yet. Raises what stopped the call after what came of the rest is kept."""
+async def take_isbns(turn: Turn, calls: IsbnCalls, free: FreeSources) -> ItemState | None:
+    """Take an item's ISBNs, those without an outcome yet. Raises what stopped the call after what came of the rest is kept.
+
+    Sources without paid units are asked first, but for what the paid one says has changed there.
+    """
     waiting = [each for each in turn.target.isbns if str(each) not in turn.item.outcomes]
     known = await _take_known(turn, waiting)
-    known |= {
-        str(each): (
-            IsbnOutcome.FAILED,
-            "unrelated books share this number: nothing found under it would be right",
-        )
-        for each in waiting
-        if each.is_reserved
-    }
     if known:
         await _absorb(turn, _paid_for(known), known, only_unplaced=True)
     wanted = [each for each in waiting if str(each) not in known]
+    if turn.run.kind != Kind.UPDATES and wanted:
+        known |= await ask_free_sources(turn, free, wanted)
+        wanted = [each for each in wanted if str(each) not in known]
     if not wanted:
         return _ended(turn, known)
     share = await calls.ask(wanted, lane=turn.lane, consumer=consumer_of(turn.run.kind), job=turn.job)
@@ -192,7 +174,8 @@ async def _take_known(turn: Turn, isbns: Sequence[Isbn]) -> Outcomes:
         else:
             asked_at = f"asked for at {answer.asked_at:%Y-%m-%d %H:%M} UTC"
             outcomes[str(isbn)] = IsbnOutcome.SKIPPED_FRESH, asked_at
-    return outcomes
+    shared = "unrelated books share this number: nothing found under it would be right"
+    return outcomes | {str(each): (IsbnOutcome.FAILED, shared) for each in isbns if each.is_reserved}
 
 
 def _paid_for(outcomes: Outcomes) -> list[str]:

@@ -34,3 +34,8 @@ class Turn:
     def job(self) -> str:
         """Under which name its calls stand in the ledger."""
         return f"{self.run.id}/{self.item.position}"
+
+    @property
+    def free_job(self) -> str:
+        """The same for calls that cost none of the units that the run is charged for."""
+        return f"{self.job}/free"

@@ -16,11 +16,13 @@ from alexandria.domain.schedule import Entry
 from alexandria.harvest import start_run
 from alexandria.planning import (
     MOST_PAGES,
+    MOST_PEOPLE,
     MOST_UNITS,
     TIERS,
     plan_gaps,
     plan_missing_covers,
     plan_new_releases,
+    plan_people,
     plan_tier,
     plan_updates,
 )
@@ -108,6 +110,12 @@ class Units(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Units to spend at most; what is left comes with the next slot."""
 
     max_units: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = MOST_UNITS
+
+
+class People(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Authors to ask free sources about, at most so many at a slot."""
+
+    most: Annotated[int, msgspec.Meta(ge=1, le=MOST_PEOPLE)] = 500
 
 
 async def start_authors(order: Order, parameters: Authors) -> Started | Declined:
@@ -221,6 +229,17 @@ async def _start_within(
     return await _start(order, plan, {"max_units": parameters.max_units})
 
 
+async def start_people(order: Order, parameters: People) -> Started | Declined:
+    """Ask Open Library and Wikidata about authors; they serve only callers who name a contact."""
+    if not order.config.contact:
+        return Declined(
+            "ALEXANDRIA_CONTACT is not set, and Open Library and Wikidata serve only callers that name one"
+        )
+    fresh_since = order.now - order.config.freshness
+    plan = await plan_people(order.connection, most=parameters.most, fresh_since=fresh_since)
+    return await _start(order, plan, {"people": parameters.most})
+
+
 async def start_upkeep(order: Order, _: NoParameters) -> Started:
     """Make the daily upkeep due now. Without a slot it is once a day all the same, soon after midnight UTC."""
     await QuotaReports.ask_for_upkeep(order.connection)
@@ -234,6 +253,7 @@ STARTERS: Mapping[str, Starter[Any]] = {
     "missing-covers": Starter(Units, start_missing_covers),
     "updates": Starter(Units, start_updates),
     "gaps": Starter(Units, start_gaps),
+    "people": Starter(People, start_people),
     "upkeep": Starter(NoParameters, start_upkeep),
 }
 """Every harvester that an entry of the schedule may name."""

@@ -36,6 +36,9 @@ MOST_ISBNS = 1000
 MOST_UNITS = 1000
 """What a run over updates, gaps or covers asks for unless it is told otherwise: what is left comes with the next one."""
 
+MOST_PEOPLE = 10_000
+"""Authors of one run: Open Library answers three of them in a second."""
+
 EXPERIENCE = timedelta(days=30)
 """Expectations are compared with the results of the time in which pages are fresh, and of so long before it."""
 
@@ -199,6 +202,14 @@ async def plan_updates(connection: Connection, *, now: datetime) -> Plan:
         )
     feed = Target(TargetKind.FEED, "updates", "the update feed", units_expected=0)
     return await _plan_calls(connection, Kind.UPDATES, [feed], now)
+
+
+async def plan_people(connection: Connection, *, most: int, fresh_since: datetime) -> Plan:
+    """Plan to ask Open Library and Wikidata about at most so many authors, for no unit; those with the most works first."""
+    if not 1 <= most <= MOST_PEOPLE:
+        raise InvalidInput("most", most, f"must lie between 1 and {MOST_PEOPLE:,}")
+    target = Target(TargetKind.PEOPLE, "people", f"{most:,} authors", units_expected=0)
+    return await _plan_calls(connection, Kind.PEOPLE, [target], fresh_since)
 
 
 async def plan_gaps(

@@ -35,6 +35,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "lane": "bulk",
         "parameters": {"max_units": 5000},
     },
+    "people": {"cron": "45 4 * * *", "harvester": "people", "lane": "bulk"},
     "updates": {"cron": "10 * * * *", "harvester": "updates", "lane": "scheduled"},
     "upkeep": {"cron": "15 2 * * *", "harvester": "upkeep", "lane": "bulk"},
 }

@@ -49,6 +49,8 @@ class FreeSources:
     google_books: GoogleBooksProvider | None = None
     wikidata: WikidataProvider | None = None
     off: Mapping[str, str] = field(default_factory=dict[str, str])
+    openlibrary_covers: str | None = None
+    """Address of the host that has Open Library's covers; None: they are not wanted."""
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from alexandria.app import App, isbndb_account
 from alexandria.covers import hasten_covers
 from alexandria.domain.errors import AlexandriaError, InvalidInput, QuotaDenied
 from alexandria.domain.isbn import parse_each
+from alexandria.domain.isbn_outcomes import IsbnOutcome
 from alexandria.domain.plans import Plan
 from alexandria.domain.quota import Lane
 from alexandria.foreground import MOST_UNITS
-from alexandria.harvest_isbns import IsbnOutcome
 from alexandria.outlook import read_outlook
 from alexandria.stores.harvests import HarvestStore, Item, ItemState, Progress, Run, RunState
 
@@ -170,6 +170,7 @@ async def enrich_batch(
         pending=len(valid) - found - rest - len(result.errors),
         covers_queued=result.progress.covers_wanted,
         errors=[shapes.FailedIsbn(isbn=isbn, error=error) for isbn, error in errors],
+        sources={source: what for item in result.items for source, what in item.sources.items()},
         **result.work,
     )
     return _answer(app, answer, result, response)
@@ -375,12 +376,32 @@ async def harvest_gaps(
     return await _harvest(app, plan, wanted, response)
 
 
+@router.post(
+    "/api/harvest/people",
+    summary="Ask for facts about authors",
+    response_model=shapes.HarvestAnswer,
+    responses=_answers(shapes.HarvestAnswer),
+)
+async def harvest_people(
+    app: TheApp, response: Response, wanted: Annotated[shapes.PeopleHarvest | None, Body()] = None
+) -> shapes.HarvestAnswer:
+    """Ask Open Library and Wikidata for years, names and identifiers of authors; costs no unit."""
+    most = (wanted or shapes.PeopleHarvest()).most
+    async with app.database.connection() as connection:
+        plan = await planning.plan_people(connection, most=most, fresh_since=_fresh_since(app, refresh=False))
+    return _harvested(await _do(app, plan, parameters={"people": most}, small=Lane.SCHEDULED), app, response)
+
+
 async def _harvest(
     app: App, plan: Plan, wanted: shapes.UnitsAtMost, response: Response
 ) -> shapes.HarvestAnswer | JSONResponse:
     if wanted.dry_run:
         return await _show(app, plan)
     result = await _do(app, plan, parameters={"max_units": wanted.max_units}, small=Lane.SCHEDULED)
+    return _harvested(result, app, response)
+
+
+def _harvested(result: _Result, app: App, response: Response) -> shapes.HarvestAnswer:
     progress = result.progress
     answer = shapes.HarvestAnswer(
         targets=progress.items,

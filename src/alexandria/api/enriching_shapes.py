@@ -86,6 +86,9 @@ class BatchAnswer(Work):
     pending: int = Field(description="Not asked for yet.")
     covers_queued: int
     errors: list[FailedIsbn]
+    sources: dict[str, str] = Field(
+        description="Source without paid units -> what became of asking it: answered, skipped or failed, and why."
+    )
 
 
 class Bibliography(HarvestWish):
@@ -206,6 +209,14 @@ class UnitsAtMost(HarvestWish):
     """How much to spend at most."""
 
     max_units: int = Field(default=planning.MOST_UNITS, ge=1, le=100_000)
+
+
+class PeopleHarvest(Wish):
+    """About how many authors to ask."""
+
+    most: int = Field(
+        default=500, ge=1, le=planning.MOST_PEOPLE, description="Those with the most works first."
+    )
 
 
 class HarvestAnswer(Work):

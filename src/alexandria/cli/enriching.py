@@ -138,6 +138,31 @@ def harvest_missing_covers(
     run_harvest(plan, {"max_units": max_units}, dry_run=dry_run, as_json=as_json)
 
 
+@harvest_cli.command("people")
+def harvest_people(
+    most: Annotated[
+        int, typer.Option(help="Authors to ask about at most, those with the most works first.")
+    ] = 500,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask again about those asked about not long ago.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask Open Library and Wikidata for years, names and identifiers of authors; costs no unit.
+
+    \b
+    alexandria harvest people --most 200
+    """
+
+    async def plan(app: App) -> Plan:
+        async with app.database.connection() as connection:
+            return await planning.plan_people(
+                connection, most=most, fresh_since=fresh_since(app, refresh=refresh)
+            )
+
+    run_harvest(plan, {"people": most}, dry_run=False, as_json=as_json)
+
+
 def show_outlook(as_json: AsJson = False) -> None:
     """Show what open runs still need, what that should bring and when it is through; spends nothing.
 

@@ -20,6 +20,7 @@ class Kind(StrEnum):
     COVERS = "covers"
     UPDATES = "updates"
     GAPS = "gaps"
+    PEOPLE = "people"
 
 
 _CONSUMERS: Mapping[Kind, str] = {
@@ -30,12 +31,17 @@ _CONSUMERS: Mapping[Kind, str] = {
     Kind.COVERS: "covers",
     Kind.UPDATES: "updates",
     Kind.GAPS: "gaps",
+    Kind.PEOPLE: "people",
 }
 
 
 def consumer_of(kind: str) -> str:
     """In whose name a kind of run spends (design.md, section 5)."""
     return _CONSUMERS[Kind(kind)]
+
+
+_ONE_CALL = frozenset({TargetKind.ISBNS, TargetKind.FEED, TargetKind.PEOPLE})
+"""What is asked for in one call; the others are asked for page by page."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +95,7 @@ class Plan:
     @property
     def calls_expected(self) -> int:
         """Requests that the whole plan is expected to send: a page each, and a bulk call for each target of ISBNs."""
-        return sum(
-            1 if line.target.kind in {TargetKind.ISBNS, TargetKind.FEED} else line.units_expected
-            for line in self.lines
-        )
+        return sum(1 if line.target.kind in _ONE_CALL else line.units_expected for line in self.lines)
 
 
 @dataclass(frozen=True)

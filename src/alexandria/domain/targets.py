@@ -23,6 +23,8 @@ class TargetKind(StrEnum):
     """Some ISBNs, in one bulk call."""
     FEED = "feed"
     """What the provider says has changed; its answer becomes further targets."""
+    PEOPLE = "people"
+    """Facts about authors, from sources that cost no unit; who is due is chosen when it is asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ _PRIOR = {
     TargetKind.SUBJECT: 0.3,
     TargetKind.ISBNS: 0.5,
     TargetKind.FEED: 0.0,
+    TargetKind.PEOPLE: 0.0,
 }
 """New editions for each that is shown, before anything is known: half of a page is in the dumps already; a subject's page shares
 books with its month's."""

@@ -75,6 +75,11 @@ class AuthorStore:
         )
         return [row[0] for row in rows]
 
+    async def list_due(self, providers: Sequence[str], *, since: datetime, limit: int) -> list[str]:
+        """Identified authors about whom one of these was not asked after `since`, those with the most works first."""
+        parameters = {"providers": list(providers), "since": since, "limit": limit}
+        return [row[0] for row in await self._fetch(queries.list_authors_due, parameters)]
+
     async def save_asks(
         self, provider: str, outcomes: Mapping[str, AskOutcome], *, asked_at: datetime
     ) -> None:

@@ -51,3 +51,14 @@ SELECT author_key, %(provider)s, %(asked_at)s, outcome
  ORDER BY author_key
 ON CONFLICT (author_key, provider) DO UPDATE SET asked_at = excluded.asked_at, outcome = excluded.outcome
  WHERE old.asked_at <= excluded.asked_at
+
+-- name: list_authors_due
+-- Identified authors of whom at least one of these sources was not asked since then, those with the most works first.
+SELECT key
+  FROM authors
+ WHERE identity = 'identified' AND works_count > 0
+   AND (SELECT count(*) FROM author_asks
+         WHERE author_key = authors.key AND provider = ANY(%(providers)s) AND asked_at > %(since)s)
+       < cardinality(%(providers)s::text[])
+ ORDER BY works_count DESC, key
+ LIMIT %(limit)s

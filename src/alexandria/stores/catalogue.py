@@ -408,6 +408,11 @@ class CatalogueStore:
         rows = await self._fetch(queries.find_cover_urls, {"isbns": [str(each) for each in isbns]})
         return {Isbn(row[0]): row[1] for row in rows}
 
+    async def list_complete(self, isbns: Sequence[Isbn], *, only_covers: bool) -> list[Isbn]:
+        """Which of these are of editions with title, contributors, publisher, date, language and a cover's address, or with the last."""
+        parameters = {"isbns": [str(each) for each in isbns], "only_covers": only_covers}
+        return [Isbn(key) for key in await self._keys(queries.list_complete, parameters)]
+
     async def has_subject(self, subject: str) -> bool:
         """Whether some edition has this subject, upper and lower case alike. Looks at every edition when none has."""
         return bool((await self._fetch(queries.has_subject, {"subject": subject}))[0][0])

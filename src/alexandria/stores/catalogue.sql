@@ -262,6 +262,18 @@ SELECT edition_isbns.isbn, editions.cover_url
   JOIN editions ON editions.key = edition_isbns.edition_key
  WHERE edition_isbns.isbn = ANY(%(isbns)s) AND edition_isbns.is_first AND editions.cover_url IS NOT NULL
 
+-- name: list_complete
+-- ISBNs of editions that lack nothing that a reader expects, or, with only_covers, whose cover's address is known.
+SELECT edition_isbns.isbn
+  FROM edition_isbns
+  JOIN editions ON editions.key = edition_isbns.edition_key
+ WHERE edition_isbns.isbn = ANY(%(isbns)s) AND edition_isbns.is_first AND editions.cover_url IS NOT NULL
+   AND (%(only_covers)s
+        OR editions.title IS NOT NULL AND editions.publisher IS NOT NULL AND editions.published IS NOT NULL
+           AND editions.language IS NOT NULL
+           AND (EXISTS (SELECT FROM contributions WHERE contributions.edition_key = editions.key)
+                OR EXISTS (SELECT FROM work_authors WHERE work_authors.work_key = editions.work_key)))
+
 -- name: has_subject
 SELECT EXISTS (SELECT FROM editions, unnest(subjects) AS subject WHERE lower(subject) = lower(%(subject)s))
 

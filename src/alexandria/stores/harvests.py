@@ -106,6 +106,8 @@ class Item:
     published_to: date | None
     isbns: list[str]
     outcomes: dict[str, tuple[str, str | None]]
+    sources: dict[str, str]
+    """Source without paid units -> what became of asking it."""
     state: str
     next_page: int
     total: int | None
@@ -265,17 +267,19 @@ class HarvestStore:
         works_new: int,
         covers_wanted: int,
         outcomes: Mapping[str, tuple[str, str | None]] | None = None,
+        sources: Mapping[str, str] | None = None,
         units_shared: int = 0,
         now: datetime,
     ) -> bool:
         """Move an item to its `next_page` with what was brought, in the transaction that absorbs that; returns whether its run goes on.
 
-        `outcomes` are those of some of its ISBNs; `units_shared` were charged to calls that it shared with others.
+        `outcomes` are those of some of its ISBNs, `sources` what became of asking sources without paid units; `units_shared` were charged to calls that it shared with others.
         """
         cursor = await self._connection.execute(
             queries.advance_item,
             {
                 "outcomes": Jsonb(dict(outcomes or {})),
+                "sources": Jsonb(dict(sources or {})),
                 "units_shared": units_shared,
                 "run_id": item.run_id,
                 "position": item.position,

@@ -50,7 +50,7 @@ SELECT count(*) AS items,
   FROM harvest_items WHERE run_id = %(run_id)s
 
 -- name: list_items
-SELECT run_id, position, target, subject, name, published_from, published_to, isbns, outcomes, state, next_page, total,
+SELECT run_id, position, target, subject, name, published_from, published_to, isbns, outcomes, sources, state, next_page, total,
        units_rolled_up + units_shared + (
            SELECT coalesce(sum(units_charged), 0)::int FROM quota_reservations WHERE job = run_id || '/' || position
        ) AS units,
@@ -61,7 +61,7 @@ SELECT run_id, position, target, subject, name, published_from, published_to, is
  ORDER BY position OFFSET %(offset)s LIMIT %(limit)s
 
 -- name: find_item
-SELECT run_id, position, target, subject, name, published_from, published_to, isbns, outcomes, state, next_page, total,
+SELECT run_id, position, target, subject, name, published_from, published_to, isbns, outcomes, sources, state, next_page, total,
        units_rolled_up + units_shared + (
            SELECT coalesce(sum(units_charged), 0)::int FROM quota_reservations WHERE job = run_id || '/' || position
        ) AS units,
@@ -81,7 +81,7 @@ SELECT position FROM harvest_items
 -- name: start_item
 UPDATE harvest_items SET state = 'running', starts = starts + 1, updated_at = %(now)s
  WHERE run_id = %(run_id)s AND position = %(position)s AND state IN ('pending', 'partial', 'running')
-RETURNING run_id, position, target, subject, name, published_from, published_to, isbns, outcomes, state, next_page, total,
+RETURNING run_id, position, target, subject, name, published_from, published_to, isbns, outcomes, sources, state, next_page, total,
           units_expected, editions_expected, editions_found, editions_new, works_new, covers_wanted,
           failures, starts, reason, retry_at, updated_at, 0 AS units
 
@@ -89,6 +89,7 @@ RETURNING run_id, position, target, subject, name, published_from, published_to,
 -- What was done counts whatever became of the run meanwhile; its state says whether to go on.
 UPDATE harvest_items
    SET next_page = %(next_page)s, total = coalesce(%(total)s, total), outcomes = outcomes || %(outcomes)s,
+       sources = sources || %(sources)s,
        units_shared = units_shared + %(units_shared)s, editions_found = editions_found + %(editions_found)s,
        editions_new = editions_new + %(editions_new)s, works_new = works_new + %(works_new)s,
        covers_wanted = covers_wanted + %(covers_wanted)s, starts = 1, failures = 0, updated_at = %(now)s
@@ -163,7 +164,7 @@ SELECT subject, name FROM (
 SELECT run.id AS run_id, run.kind, run.lane, run.state, item.target, count(*)::int AS items,
        sum(CASE
            WHEN item.target = 'isbns' THEN cardinality(item.isbns) - (SELECT count(*) FROM jsonb_object_keys(item.outcomes))
-           WHEN item.target = 'feed' THEN 0
+           WHEN item.target IN ('feed', 'people') THEN 0
            WHEN item.total IS NULL THEN item.units_expected
            ELSE greatest(0, least(ceil(item.total / %(page_size)s::numeric),
                                   coalesce((run.parameters ->> 'max_pages')::numeric, %(most_pages)s))

@@ -35,9 +35,9 @@ SELECT isbn FROM (
        AND (NOT %(only_covers)s OR editions.cover_url IS NULL)
        AND (answer.asked_at IS NULL
             OR answer.misses = 0 AND answer.asked_at < %(fresh_since)s
-            OR answer.misses = 1 AND answer.asked_at < %(now)s - %(absent_for)s[1]
-            OR answer.misses = 2 AND answer.asked_at < %(now)s - %(absent_for)s[2]
-            OR answer.misses > 2 AND answer.asked_at < %(now)s - %(absent_for)s[3])
+            OR answer.misses = 1 AND answer.asked_at < %(now)s::timestamptz - (%(absent_for)s::interval[])[1]
+            OR answer.misses = 2 AND answer.asked_at < %(now)s::timestamptz - (%(absent_for)s::interval[])[2]
+            OR answer.misses > 2 AND answer.asked_at < %(now)s::timestamptz - (%(absent_for)s::interval[])[3])
 ) AS candidates
  WHERE gaps > 0
  ORDER BY gaps DESC, published DESC NULLS LAST, isbn
