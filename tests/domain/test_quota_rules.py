@@ -12,6 +12,7 @@ from alexandria.domain.pacing import Anchor, shift_now, spacing_of
 from alexandria.domain.quota import (
     RECONCILER,
     Account,
+    Caps,
     DenialReason,
     Denied,
     Failures,
@@ -152,6 +153,35 @@ def test_a_consumer_stops_at_its_ceiling_in_whichever_lane() -> None:
         next_day_opens_at(state, policy, NOON),
     )
     assert granted(state, a_request(11, consumer="others"), policy=policy).units == 11
+
+
+def test_a_cap_that_is_set_while_things_run_holds_beside_the_configured_ceiling() -> None:
+    policy = replace(POLICY, ceilings={"covers": 100})
+    used = a_state({(Lane.BULK, "covers"): 60})
+    for cap, left in ((None, 40), (200, 40), (70, 10), (60, 0), (0, 0)):
+        state = replace(used, caps=Caps(units_per_day=cap))
+        denial = denied(state, a_request(left + 1, consumer="covers"), policy=policy)
+        assert (denial.reason, denial.retry_at) == (
+            DenialReason.CEILING,
+            next_day_opens_at(state, policy, NOON),
+        )
+        assert not left or granted(state, a_request(left, consumer="covers"), policy=policy).units == left
+        assert granted(state, a_request(0, consumer="covers"), policy=policy).units == 0
+
+
+def test_a_run_stops_at_its_cap_until_a_person_makes_room() -> None:
+    state = replace(a_state({(Lane.BULK, "covers"): 95}), caps=Caps(units_per_run=100, units_of_run=95))
+    assert granted(state, replace(a_request(5, consumer="covers"), job="run/7")).units == 5
+    denial = denied(state, replace(a_request(6, consumer="covers"), job="run/7"))
+    assert denial == Denied(DenialReason.CEILING, "6 units wanted, 5 of 100 are left for the run run")
+    assert granted(state, replace(a_request(0, consumer="covers"), job="run/7")).units == 0
+    elsewhere = replace(state, caps=Caps(units_per_run=100))
+    assert granted(elsewhere, a_request(6, consumer="covers")).units == 6, "what is of no run has no such cap"
+
+
+def test_only_a_job_with_a_slash_may_be_of_a_run() -> None:
+    jobs = {"20261123-4f1a9c/17": "20261123-4f1a9c", "nightly list": None, "/17": None, None: None}
+    assert {job: replace(a_request(), job=job).run for job in jobs} == jobs
 
 
 def test_floors_that_are_more_than_the_day_are_refused() -> None:

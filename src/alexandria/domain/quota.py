@@ -165,6 +165,12 @@ class Request:
         """Whether it only asks for the provider's own count: it costs nothing, and answers what holds others up."""
         return self.units == 0 and self.consumer == RECONCILER
 
+    @property
+    def run(self) -> str | None:
+        """The run that it may belong to: jobs of runs are named `run/position`; other programs' may have any name."""
+        run, slash, _ = (self.job or "").partition("/")
+        return run if slash and run else None
+
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
@@ -266,6 +272,16 @@ class Failures:
 
 
 @dataclass(frozen=True, slots=True)
+class Caps:
+    """What one harvester may spend, set while it runs (docs/harvesting.md); None is no cap."""
+
+    units_per_day: int | None = None
+    units_per_run: int | None = None
+    units_of_run: int | None = None
+    """What the request's run has been charged; None when it belongs to none, or when there is no cap to compare it with."""
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """What the store knows about an account, read under its lock."""
 
@@ -292,6 +308,8 @@ class State:
     nothing that the exact figure would not."""
     units_unresolved: int = 0
     """The part of `window` that the provider's count may still give back, calls in flight included; no less."""
+    caps: Caps = Caps()
+    """What was set, while things run, for the harvester in whose name the request is made."""
 
     def steady(self, now: datetime) -> datetime:
         """Steady time when the store's clock says `now`."""

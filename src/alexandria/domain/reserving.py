@@ -40,6 +40,7 @@ def reserve(state: State, request: Request, policy: Policy, now: datetime) -> Gr
         or _refuse_an_unknown_count(state, request, policy, now)
         or _refuse_beyond_limit(state, request, policy, now)
         or _refuse_beyond_ceiling(state, request, policy, now)
+        or _refuse_beyond_cap_of_run(state, request)
         or _refuse_others_share(state, request, policy, now)
         or _refuse_a_hidden_count(state, request, policy, now)
         or _grant(state, request, policy, now)
@@ -173,7 +174,9 @@ def _refuse_beyond_limit(state: State, request: Request, policy: Policy, now: da
 
 
 def _refuse_beyond_ceiling(state: State, request: Request, policy: Policy, now: datetime) -> Denied | None:
-    ceiling = policy.ceilings.get(request.consumer)
+    # One is configured, the other may be set at any moment: the lower one holds.
+    ceilings = (policy.ceilings.get(request.consumer), state.caps.units_per_day)
+    ceiling = min((each for each in ceilings if each is not None), default=None)
     if ceiling is None or state.window is None or request.units == 0:
         return None
     used = state.window.used_by(request.consumer)
@@ -181,6 +184,15 @@ def _refuse_beyond_ceiling(state: State, request: Request, policy: Policy, now: 
         return None
     detail = f"{request.units:,} units wanted, {max(0, ceiling - used):,} of {ceiling:,} are left for {request.consumer}"
     return Denied(DenialReason.CEILING, detail, next_day_opens_at(state, policy, now))
+
+
+def _refuse_beyond_cap_of_run(state: State, request: Request) -> Denied | None:
+    """No time makes room for it: a person raises the cap or lets the run go on."""
+    cap, used = state.caps.units_per_run, state.caps.units_of_run
+    if cap is None or used is None or request.units == 0 or used + request.units <= cap:
+        return None
+    detail = f"{request.units:,} units wanted, {max(0, cap - used):,} of {cap:,} are left for the run {request.run}"
+    return Denied(DenialReason.CEILING, detail)
 
 
 def _refuse_others_share(state: State, request: Request, policy: Policy, now: datetime) -> Denied | None:

@@ -99,9 +99,9 @@ class QuotaStore:
         return decision.reservation
 
     async def _reserve(self, account: Account, policy: Policy, request: Request, *, is_new: bool) -> Granted:
-        """Two round trips for a grant, one more for a denial. `is_new` supposes that nobody used the request's id before."""
+        """Two round trips for a grant, one more for a denial, one more where a run has a cap. `is_new` supposes that nobody used the request's id before."""
         async with self._books.deciding() as connection:
-            read = await self._books.lock_and_read(connection, account) if is_new else None
+            read = await self._books.lock_and_read(connection, account, request) if is_new else None
             if read is not None:
                 state, now = read
                 decision = reserve(state, request, policy, now)

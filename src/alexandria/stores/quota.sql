@@ -19,7 +19,7 @@ VALUES (%(provider)s, %(key_hash)s)
 -- name: lock_and_read
 -- What nearly every grant rests on, in one statement: both rows are locked, so both are read as they are after the wait (the others
 -- would be read as they were before it). How much is in flight is known as a bound only. No row when there is no account or no day
--- yet, or when a new day was opened during the wait.
+-- yet, or when a new day was opened during the wait. Caps are those of before the wait: a cap holds from the next call on.
 SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now,
        pg_postmaster_start_time() AS server_started_at,
        account.day,
@@ -41,12 +41,15 @@ SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now,
        quota_window.used,
        quota_window.provider_total,
        coalesce(quota_window.in_flight_at_most, quota_window.units_charged) AS units_in_flight,
-       quota_window.units_charged AS units_unresolved
+       quota_window.units_charged AS units_unresolved,
+       harvester.units_per_day,
+       harvester.units_per_run
   FROM quota_accounts AS account
   JOIN quota_windows AS quota_window
     ON quota_window.provider = account.provider
    AND quota_window.key_hash = account.key_hash
    AND quota_window.day = account.day
+  LEFT JOIN harvesters AS harvester ON harvester.consumer = %(consumer)s::text AND harvester.provider = %(provider)s
  WHERE account.provider = %(provider)s AND account.key_hash = %(key_hash)s
    FOR NO KEY UPDATE OF account, quota_window;
 
@@ -74,13 +77,23 @@ SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now,
        coalesce(quota_window.used, '{}') AS used,
        quota_window.provider_total,
        coalesce(quota_window.units_charged, 0) AS units_in_flight,
-       coalesce(quota_window.units_charged, 0) AS units_unresolved
+       coalesce(quota_window.units_charged, 0) AS units_unresolved,
+       harvester.units_per_day,
+       harvester.units_per_run
   FROM (VALUES (%(provider)s::text, %(key_hash)s::text)) AS asked (provider, key_hash)
   LEFT JOIN quota_accounts AS account USING (provider, key_hash)
   LEFT JOIN quota_windows AS quota_window
          ON quota_window.provider = asked.provider
         AND quota_window.key_hash = asked.key_hash
-        AND quota_window.day = account.day;
+        AND quota_window.day = account.day
+  LEFT JOIN harvesters AS harvester ON harvester.consumer = %(consumer)s::text AND harvester.provider = %(provider)s;
+
+-- name: sum_run
+-- What a run has been charged since a person last let it go on, read after the account is locked: so nobody adds to it before the
+-- decision. No row when there is no such run.
+SELECT units_of_run(id) - units_before AS units
+  FROM harvest_runs
+ WHERE id = %(run)s;
 
 -- name: sum_open
 -- What of a day's count may still arrive, and what the provider's count may still give back; exact, where a state knows bounds. What

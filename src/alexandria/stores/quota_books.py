@@ -133,13 +133,28 @@ class Books:
         carried = [record for record in change.records if record.request.request_id == ours]
         return replace(state, recorded=carried[0] if carried else state.recorded)
 
-    async def lock_and_read(self, connection: Connection, account: Account) -> tuple[State, datetime] | None:
+    async def lock_and_read(
+        self, connection: Connection, account: Account, request: Request
+    ) -> tuple[State, datetime] | None:
         """What most grants rest on, in one statement; None when more is to be read, or written, first."""
         asked_at = self.monotonic()
         states = connection.cursor(row_factory=class_row(StateRow))
-        await states.execute(queries.lock_and_read, {**account_row(account), "now": self.set_now()})
+        parameters = {**account_row(account), "consumer": request.consumer, "now": self.set_now()}
+        await states.execute(queries.lock_and_read, parameters)
         row = await states.fetchone()
-        return self._state_of(account, row, asked_at) if row else None
+        if row is None:
+            return None
+        state, now = self._state_of(account, row, asked_at)
+        return await self._count_run(connection, state, request), now
+
+    async def _count_run(
+        self, connection: Connection, state: State, asked: Request | Reservation | None
+    ) -> State:
+        """The state with what the request's run was charged, if there is a cap on that: one more round trip, then only."""
+        if not isinstance(asked, Request) or state.caps.units_per_run is None or asked.run is None:
+            return state
+        row = await (await connection.execute(queries.sum_run, {"run": asked.run})).fetchone()
+        return replace(state, caps=replace(state.caps, units_of_run=row[0] if row else None))
 
     def _state_of(self, account: Account, row: StateRow, asked_at: float) -> tuple[State, datetime]:
         # A clock that was passed in is read now: the wait for the lock may have been long.
@@ -156,15 +171,17 @@ class Books:
     ) -> tuple[State, datetime]:
         """What a decision rests on, read under the account's lock in one round trip (three for a new account)."""
         request_id = asked.request_id if asked else None
+        consumer = asked.consumer if isinstance(asked, Request) else None
         for _ in range(2):
             asked_at = self.monotonic()
             lock = await connection.execute(queries.lock_account, account_row(account))
-            states = await self._read_state(connection, account)
+            states = await self._read_state(connection, account, consumer)
             found = connection.cursor(row_factory=class_row(ReservationRow))
             await found.execute(queries.lock_reservation, {"request_id": request_id})
             if await lock.fetchone() is not None:
                 recorded = await found.fetchone()
                 state, now = self._state_of(account, _one(await states.fetchone()), asked_at)
+                state = await self._count_run(connection, state, asked)
                 return replace(state, recorded=recorded.record() if recorded else None), now
             # Somebody may have made it a moment ago, and a reservation with it: whoever locks that first waits for us as we would for
             # them.
@@ -173,9 +190,12 @@ class Books:
             await connection.execute(queries.create_account, account_row(account))
         raise StoreUnavailable(f"the quota's account of {account.provider} could not be created")
 
-    async def _read_state(self, connection: Connection, account: Account) -> psycopg.AsyncCursor[StateRow]:
+    async def _read_state(
+        self, connection: Connection, account: Account, consumer: str | None = None
+    ) -> psycopg.AsyncCursor[StateRow]:
         states = connection.cursor(row_factory=class_row(StateRow))
-        return await states.execute(queries.read_state, {**account_row(account), "now": self.set_now()})
+        parameters = {**account_row(account), "consumer": consumer, "now": self.set_now()}
+        return await states.execute(queries.read_state, parameters)
 
     async def count_open(self, connection: Connection, state: State, now: datetime) -> State:
         """The state with what is in flight and unresolved counted, where it had bounds."""

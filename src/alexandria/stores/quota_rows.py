@@ -8,6 +8,7 @@ from uuid import UUID
 
 from alexandria.domain.quota import (
     Account,
+    Caps,
     DenialReason,
     Entry,
     Failures,
@@ -81,6 +82,8 @@ class StateRow:
     provider_total: int | None
     units_in_flight: int
     units_unresolved: int
+    units_per_day: int | None
+    units_per_run: int | None
 
     def state(self, account: Account, *, recorded: Record | None = None, is_known: bool = True) -> State:
         """The account as the domain sees it."""
@@ -99,6 +102,7 @@ class StateRow:
             is_known=is_known,
             units_in_flight=self.units_in_flight,
             units_unresolved=self.units_unresolved,
+            caps=Caps(self.units_per_day, self.units_per_run),
         )
 
     def _rate(self) -> Rate | None:
