@@ -24,6 +24,7 @@ RULES = "tests/domain/test_quota_rules.py"
 DECISIONS = "tests/domain/test_quota.py"
 DAY = "tests/domain/test_quota_day.py"
 STORE = "tests/stores/test_quota.py"
+CAPS = "tests/stores/test_quota_caps.py"
 GATEWAY = "tests/providers/test_gateway.py"
 COUNTING = "tests/providers/test_counting.py"
 TROUBLE = "tests/end_to_end/test_database_trouble.py"
@@ -107,6 +108,34 @@ MUTANTS = (
         "    if used + request.units <= ceiling:\n",
         "    if True:\n",
         (RULES,),
+    ),
+    Mutant(
+        "no_cap_of_a_day",
+        "domain/reserving.py",
+        "    ceilings = (policy.ceilings.get(request.consumer), state.caps.units_per_day)\n",
+        "    ceilings = (policy.ceilings.get(request.consumer),)\n",
+        (RULES, CAPS),
+    ),
+    Mutant(
+        "no_cap_of_a_run",
+        "domain/reserving.py",
+        "        or _refuse_beyond_cap_of_run(state, request)\n",
+        "",
+        (RULES, CAPS),
+    ),
+    Mutant(
+        "the_cap_of_a_run_is_off_by_one",
+        "domain/reserving.py",
+        "used + request.units <= cap:",
+        "used + request.units <= cap + 1:",
+        (RULES, CAPS),
+    ),
+    Mutant(
+        "a_run_is_not_asked_what_it_spent",
+        "stores/quota_books.py",
+        "        return replace(state, caps=replace(state.caps, units_of_run=row[0] if row else None))\n",
+        "        return state\n",
+        (CAPS,),
     ),
     Mutant(
         "no_guard",

@@ -243,3 +243,13 @@ async def test_the_upkeep_becomes_due_with_the_slot(
         await start(settings, connection, entry("upkeep"))
         assert not await reports.claim_upkeep(), "not before the slot is committed"
     assert await reports.claim_upkeep()
+
+
+async def test_a_harvester_that_is_disabled_declines_its_slot_and_says_why(
+    settings: Config, connection: Connection
+) -> None:
+    await connection.execute("UPDATE harvesters SET is_enabled = false WHERE name = 'new_releases'")
+    came = await start(settings, connection, entry("new-releases"))
+    assert isinstance(came, Declined)
+    assert "alexandria harvesters enable new-releases" in came.reason
+    assert await HarvestStore(connection).list_runs() == []

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -139,6 +139,15 @@ async def read_forecast(app: App, status: Status) -> Forecast:
             backlog = await read_backlog(connection)
         units_queued = math.ceil(sum(each.units for each in backlog))
     return status.forecast(await app.quota_reports.sum_recently_charged(status), units_queued=units_queued)
+
+
+async def read_units_today(app: App) -> Mapping[str, int] | None:
+    """What each consumer was charged on the provider's day; None without a key. Costs no unit."""
+    if not app.config.isbndb_key:
+        return None
+    status = await app.quota.status(isbndb_account(app.config), isbndb_policy(app.config))
+    window = status.state.window
+    return {consumer: window.used_by(consumer) for _, consumer in window.used} if window else {}
 
 
 async def recount_if_due(app: App) -> Reconciliation | None:

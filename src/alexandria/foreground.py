@@ -61,7 +61,7 @@ class Foreground:
                 await harvests.finish_run(run_id, now=now)
                 run = await harvests.find_run(run_id)
                 due = await harvests.list_due_items(run_id, now=now, limit=_AT_ONCE)
-            if run is None or run.state != RunState.RUNNING:
+            if run is None or run.state != RunState.RUNNING or run.held:
                 return None
             outcomes = await asyncio.gather(
                 *(harvester.take(run_id, position, stopping=lambda: self._is_stopping) for position in due)

@@ -18,6 +18,7 @@ from alexandria.clock import Clock
 from alexandria.domain.errors import (
     AlexandriaError,
     ConfigurationError,
+    Conflict,
     InvalidInput,
     ProviderRefused,
     ProviderUnavailable,
@@ -25,8 +26,9 @@ from alexandria.domain.errors import (
     RecordNotFound,
     StoreUnavailable,
 )
-from alexandria.domain.plans import Plan
-from alexandria.domain.quota import Lane
+from alexandria.domain.plans import Kind, Plan
+from alexandria.domain.quota import DenialReason, Lane
+from alexandria.domain.rollout import Alert, AlertKind, PauseCause
 from alexandria.domain.targets import TargetKind
 from alexandria.harvest_feed import take_feed
 from alexandria.harvest_isbns import IsbnCalls, take_isbns
@@ -36,6 +38,7 @@ from alexandria.harvest_turns import Turn
 from alexandria.providers.isbndb import PROVIDER, IsbndbProvider
 from alexandria.sources import FreeSources
 from alexandria.stores.catalogue import CatalogueStore
+from alexandria.stores.harvesters import AlertStore, HarvesterStore
 from alexandria.stores.harvests import HarvestStore, Item, ItemState, Run, RunState, sole_use
 from alexandria.stores.postgres import Connection, Database
 
@@ -73,7 +76,11 @@ class Outcome:
 async def start_run(
     connection: Connection, plan: Plan, *, lane: Lane, now: datetime, parameters: Mapping[str, object]
 ) -> str:
-    """Write the run down, within the caller's transaction; a worker's feeder hands its items out. Returns its id."""
+    """Write the run down, within the caller's transaction; a worker's feeder hands its items out. Returns its id.
+
+    Raises Conflict when the harvester is disabled.
+    """
+    await refuse_disabled(connection, plan.kind)
     run_id = f"{now:%Y%m%d}-{secrets.token_hex(3)}"
     store = CatalogueStore(connection)
     await store.save_named_authors(
@@ -93,14 +100,88 @@ async def start_run(
     return run_id
 
 
+async def refuse_disabled(connection: Connection, kind: Kind) -> None:
+    """Raises Conflict when nothing of this kind may be started; otherwise that stays so until the transaction ends."""
+    if not await HarvesterStore(connection).is_enabled(kind):
+        name = kind.replace("_", "-")
+        raise Conflict(f"the harvester {name} is disabled; see alexandria harvesters enable {name}")
+
+
 async def resume_run(
     connection: Connection, run_id: str, *, now: datetime, retry_failed: bool = False
 ) -> None:
-    """Let a paused run go on, or try the failed items of an ended one again. Raises InvalidInput for an unknown run."""
-    await get_run(connection, run_id)
-    states = [RunState.PAUSED, RunState.DONE, RunState.FAILED] if retry_failed else [RunState.PAUSED]
-    await HarvestStore(connection).resume_run(run_id, states=states, now=now, retry_failed=retry_failed)
-    await HarvestStore(connection).finish_run(run_id, now=now)
+    """Let a paused run go on, or try the failed items of an ended one again; a running one just goes on.
+
+    Raises InvalidInput for an unknown run, and Conflict for one that ended, unless its failed items are to be tried again.
+    """
+    ended = [RunState.DONE, RunState.FAILED] if retry_failed else []
+    harvests = HarvestStore(connection)
+    if not await harvests.resume_run(run_id, states=[RunState.RUNNING, RunState.PAUSED, *ended], now=now):
+        raise await _conflict(
+            connection, run_id, "only a run that has not ended goes on, or its failed items"
+        )
+    if retry_failed:
+        await harvests.reopen_failed_items(run_id, now=now)
+    await AlertStore(connection).clear(AlertKind.RUN_FAILING, run_id, now=now)
+    await harvests.finish_run(run_id, now=now)
+
+
+async def retry_failed(connection: Connection, run_id: str, *, now: datetime) -> int:
+    """Try again what failed in a run, and let it go on; returns how many items that are.
+
+    Raises InvalidInput for an unknown run, Conflict for a cancelled one, and for one in which nothing failed.
+    """
+    harvests = HarvestStore(connection)
+    states = [RunState.RUNNING, RunState.PAUSED, RunState.DONE, RunState.FAILED]
+    if not await harvests.resume_run(run_id, states=states, now=now):
+        raise await _conflict(connection, run_id, "what is left of it stays undone")
+    items = await harvests.reopen_failed_items(run_id, now=now)
+    if not items:
+        raise Conflict(f"nothing failed in run {run_id}, so there is nothing to try again")
+    await AlertStore(connection).clear(AlertKind.RUN_FAILING, run_id, now=now)
+    return items
+
+
+async def pause_run(connection: Connection, run_id: str, *, reason: str) -> None:
+    """Hand nothing more of a run out until a person resumes it; calls on their way are finished.
+
+    Raises InvalidInput for an unknown run, and Conflict for one that ended.
+    """
+    if not await HarvestStore(connection).pause_run(run_id, cause=PauseCause.PERSON, reason=reason):
+        raise await _conflict(connection, run_id, "only a run that has not ended can be paused")
+    log.info("harvest_run.paused", run=run_id, cause=PauseCause.PERSON, reason=reason, resumes_at=None)
+
+
+async def cancel_run(connection: Connection, run_id: str, *, now: datetime) -> None:
+    """End a run for good; calls on their way are finished, and what they bring is kept.
+
+    Raises InvalidInput for an unknown run, and Conflict for one that ended.
+    """
+    if not await HarvestStore(connection).cancel_run(run_id, now=now):
+        raise await _conflict(connection, run_id, "only a run that has not ended can be cancelled")
+    await AlertStore(connection).clear(AlertKind.RUN_FAILING, run_id, now=now)
+    log.info("harvest_run.cancelled", run=run_id)
+
+
+async def _conflict(connection: Connection, run_id: str, advice: str) -> Conflict:
+    return Conflict(f"run {run_id} is {(await get_run(connection, run_id)).state}: {advice}")
+
+
+async def _pause_if_failing(connection: Connection, run_id: str, *, now: datetime) -> None:
+    """Stop a run whose items fail too often from burning units, and tell a person."""
+    harvests = HarvestStore(connection)
+    failure = (await harvests.get_record(run_id)).failure
+    if failure is None or not await harvests.pause_run(run_id, cause=PauseCause.FAILING, reason=failure):
+        return
+    log.info("harvest_run.paused", run=run_id, cause=PauseCause.FAILING, reason=failure, resumes_at=None)
+    await AlertStore(connection).raise_alert(
+        Alert(
+            AlertKind.RUN_FAILING,
+            run_id,
+            f"run {run_id} pauses: {failure}; see alexandria runs report {run_id}, then resume or cancel it",
+            now,
+        )
+    )
 
 
 async def get_run(connection: Connection, run_id: str) -> Run:
@@ -128,7 +209,7 @@ class Harvester:
         async with self.database.transaction() as connection:
             harvests = HarvestStore(connection)
             run, item = await harvests.find_run(run_id), await harvests.find_item(run_id, position)
-        if run is None or item is None or run.state != RunState.RUNNING:
+        if run is None or item is None or run.state != RunState.RUNNING or run.held:
             return Outcome(Next.PAUSED)
         async with sole_use(self.database, _lock_of(item)) as is_ours:
             # Another run is at the same pages: what it pays for, this one finds stored a moment later.
@@ -198,10 +279,13 @@ class Harvester:
     async def _pause(
         self, run: Run, item: Item, error: AlexandriaError, reason: str, resumes_at: datetime | None
     ) -> Outcome:
+        cause = _cause_of(error)
         async with self.database.transaction() as connection:
-            await HarvestStore(connection).pause_run(run.id, reason=reason, resumes_at=resumes_at)
+            await HarvestStore(connection).pause_run(
+                run.id, cause=cause, reason=reason, resumes_at=resumes_at
+            )
         await self._leave(item, None)
-        log.info("harvest_run.paused", run=run.id, reason=reason, resumes_at=resumes_at)
+        log.info("harvest_run.paused", run=run.id, cause=cause, reason=reason, resumes_at=resumes_at)
         return Outcome(Next.PAUSED, error=error)
 
     async def _try_later(self, item: Item, failure: ProviderUnavailable) -> Outcome:
@@ -238,7 +322,8 @@ class Harvester:
         async with self.database.transaction() as connection:
             harvests = HarvestStore(connection)
             await harvests.leave_item(item, state, now=self.clock.now(), reason=reason)
-            await harvests.finish_run(item.run_id, now=self.clock.now())
+            if not await harvests.finish_run(item.run_id, now=self.clock.now()):
+                await _pause_if_failing(connection, item.run_id, now=self.clock.now())
         if state is ItemState.FAILED:
             log.info("harvest_item.failed", run=item.run_id, name=item.name, reason=reason)
         return Outcome(Next.ENDED)
@@ -249,6 +334,16 @@ class Harvester:
             item = await HarvestStore(connection).find_item(run_id, position)
         if item is not None and item.state == ItemState.RUNNING:
             await self._leave(item, None)
+
+
+def _cause_of(error: AlexandriaError) -> PauseCause:
+    match error:
+        case QuotaDenied(reason=DenialReason.CEILING):
+            return PauseCause.CEILING
+        case QuotaDenied():
+            return PauseCause.QUOTA
+        case _:
+            return PauseCause.REFUSED
 
 
 def _lock_of(item: Item) -> str:

@@ -35,6 +35,10 @@ _TOO_MANY = frozenset(
 """Denials that a smaller call may not meet: there are units left, but not so many, or a day never has so many."""
 
 
+_Key = tuple[Lane, str, str | None]
+"""Calls are shared within a lane and a consumer, or, where they may not be, within a job."""
+
+
 @dataclass
 class _Gathering:
     """ISBNs that go into one call, and how many asked for them."""
@@ -58,16 +62,23 @@ class IsbnCalls:
     def __init__(self, isbndb: IsbndbProvider, clock: Clock) -> None:
         self._isbndb = isbndb
         self._clock = clock
-        self._open: dict[tuple[Lane, str], tuple[_Gathering, asyncio.Task[BookBatch]]] = {}
+        self._open: dict[_Key, tuple[_Gathering, asyncio.Task[BookBatch]]] = {}
 
     async def ask(
-        self, isbns: Collection[Isbn], *, lane: Lane, consumer: str, job: str | None = None
+        self,
+        isbns: Collection[Isbn],
+        *,
+        lane: Lane,
+        consumer: str,
+        job: str | None = None,
+        is_alone: bool = False,
     ) -> Share:
         """What the provider says about these ISBNs, one unit each unless several callers want the same one.
 
-        As `IsbndbProvider.books`, but that a call for which too few units are left is made smaller until it fits.
+        As `IsbndbProvider.books`, but that a call for which too few units are left is made smaller until it fits. `is_alone` shares
+        the call with nobody but the same job, so that its units stand under that job: a cap on a run counts them there.
         """
-        key = lane, consumer
+        key = lane, consumer, job if is_alone else None
         if key not in self._open:
             fresh = _Gathering()
             self._open[key] = fresh, asyncio.create_task(self._send(key, fresh))
@@ -88,10 +99,10 @@ class IsbnCalls:
         is_shared = len(gathering.jobs) > 1
         return Share(part, len(records) + len(part.absent) + len(part.unclear), is_shared)
 
-    async def _send(self, key: tuple[Lane, str], gathering: _Gathering) -> BookBatch:
+    async def _send(self, key: _Key, gathering: _Gathering) -> BookBatch:
         await self._clock.sleep(GATHERING_SECONDS)
         del self._open[key]
-        lane, consumer = key
+        lane, consumer, _ = key
         job = gathering.jobs[0] if len(gathering.jobs) == 1 else None
         log.info("isbn_call.gathered", callers=len(gathering.jobs), isbns=len(gathering.isbns))
         return await self._ask_what_fits(list(gathering.isbns), lane, consumer, job)
@@ -135,7 +146,13 @@ async def take_isbns(turn: Turn, calls: IsbnCalls, free: FreeSources) -> ItemSta
         wanted = [each for each in wanted if str(each) not in known]
     if not wanted:
         return _ended(turn, known)
-    share = await calls.ask(wanted, lane=turn.lane, consumer=consumer_of(turn.run.kind), job=turn.job)
+    share = await calls.ask(
+        wanted,
+        lane=turn.lane,
+        consumer=consumer_of(turn.run.kind),
+        job=turn.job,
+        is_alone=turn.run.is_capped,
+    )
     enriched = await _store(turn, share.batch)
     outcomes = _outcomes_of(share.batch, enriched)
     await _absorb(

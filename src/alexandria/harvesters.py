@@ -9,7 +9,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 
 from alexandria.config import Config
-from alexandria.domain.errors import ConfigurationError, FeedNotGranted
+from alexandria.domain.errors import ConfigurationError, Conflict, FeedNotGranted
 from alexandria.domain.plans import Plan
 from alexandria.domain.quota import Lane
 from alexandria.domain.schedule import Entry
@@ -169,14 +169,17 @@ def _month(now: datetime, ahead: int) -> str:
     return f"{year:04d}-{month + 1:02d}"
 
 
-async def _start(order: Order, plan: Plan, parameters: Mapping[str, object]) -> Started:
-    run_id = await start_run(
-        order.connection,
-        plan,
-        lane=order.lane,
-        now=order.now,
-        parameters={**parameters, "schedule": order.entry},
-    )
+async def _start(order: Order, plan: Plan, parameters: Mapping[str, object]) -> Started | Declined:
+    try:
+        run_id = await start_run(
+            order.connection,
+            plan,
+            lane=order.lane,
+            now=order.now,
+            parameters={**parameters, "schedule": order.entry},
+        )
+    except Conflict as disabled:
+        return Declined(str(disabled))
     return Started(run_id, f"{len(plan.lines):,} targets, about {plan.units_expected:,} units")
 
 

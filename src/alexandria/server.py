@@ -22,7 +22,19 @@ from granian.server.embed import Server
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from alexandria import __version__
-from alexandria.api import catalogue, enriching, harvests, health, problems, quota, schedule, security, usage
+from alexandria.api import (
+    catalogue,
+    enriching,
+    harvesters,
+    harvests,
+    health,
+    problems,
+    quota,
+    runs,
+    schedule,
+    security,
+    usage,
+)
 from alexandria.api.context import Context, WorkerState
 from alexandria.api.edge import Edge
 from alexandria.app import App, mirroring, running_app, running_database
@@ -109,17 +121,8 @@ def make_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    routers = (
-        health.router,
-        quota.router,
-        usage.router,
-        catalogue.router,
-        harvests.router,
-        enriching.router,
-        schedule.router,
-        page.router,
-    )
-    for router in routers:
+    own = (health, quota, usage, catalogue, harvests, enriching, runs, harvesters, schedule, page)
+    for router in (each.router for each in own):
         api.include_router(router)
     problems.install(api, clock)
     api.add_middleware(Edge, rules=rules, clock=clock)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from alexandria.domain.quota import Lane
+from alexandria.domain.rollout import PauseCause
 from alexandria.domain.targets import Target, TargetKind
 from alexandria.stores.harvests import HarvestStore, ItemState, RunState
 from alexandria.stores.postgres import Database
@@ -161,7 +162,9 @@ async def test_a_run_that_does_not_exist_is_not_found(client: Any) -> None:
 async def test_a_paused_run_goes_on(client: Any, database: Database) -> None:
     await add_run(database, "run")
     async with database.transaction() as connection:
-        await HarvestStore(connection).pause_run("run", reason="used up", resumes_at=NOW)
+        await HarvestStore(connection).pause_run(
+            "run", cause=PauseCause.QUOTA, reason="used up", resumes_at=NOW
+        )
     paused = (await client.get("/api/runs/run")).json
     assert (paused["state"], paused["pause_reason"]) == ("paused", "used up")
     assert paused["resumes_at"] == "2026-11-23T12:00:00Z"
@@ -188,3 +191,68 @@ async def test_a_cancelled_run_stays_cancelled(client: Any, database: Database) 
     async with database.connection() as connection:
         await connection.execute("UPDATE harvest_runs SET state = %s", [RunState.CANCELLED])
     assert (await client.post("/api/runs/run/resume", {"retry_failed": True})).status == 409
+
+
+async def test_a_run_is_paused_by_a_person_and_resumed(client: Any, database: Database) -> None:
+    await add_run(database, "run")
+    answer = await client.post("/api/runs/run/pause", {"reason": "the plan is being changed"})
+    assert answer.status == 200
+    assert (answer.json["state"], answer.json["pause_cause"], answer.json["pause_reason"]) == (
+        "paused",
+        "person",
+        "the plan is being changed",
+    )
+    assert answer.json["resumes_at"] is None
+    assert (await client.post("/api/runs/run/pause")).status == 200, "a pause without a reason is one too"
+    assert (await client.post("/api/runs/run/resume")).json["state"] == "running"
+    refused = await client.post("/api/runs/run/pause", {"reason": "a\nb\x00"})
+    assert (refused.status, refused.json["field"]) == (422, "reason")
+
+
+async def test_a_cancelled_run_is_ended_for_good(client: Any, database: Database) -> None:
+    await add_run(database, "run")
+    answer = await client.post("/api/runs/run/cancel")
+    assert (answer.status, answer.json["state"]) == (200, "cancelled")
+    assert answer.json["finished_at"] is not None
+    for action in ("pause", "cancel", "resume", "retry"):
+        refused = await client.post(f"/api/runs/run/{action}")
+        assert (refused.status, refused.json["type"]) == (409, "urn:alexandria:problem:conflict"), action
+        assert "cancelled" in refused.json["detail"]
+        assert (await client.post(f"/api/runs/none/{action}")).status == 404
+
+
+async def test_only_what_failed_is_tried_again(client: Any, database: Database) -> None:
+    await add_run(database, "run")
+    await fail_item(database, "run", 2, "no answer")
+    await end_items(database, "run")
+    answer = await client.post("/api/runs/run/retry")
+    assert (answer.status, answer.json["state"]) == (202, "running")
+    assert (answer.json["progress"]["done"], answer.json["progress"]["failed"]) == (2, 0)
+    await end_items(database, "run")
+    refused = await client.post("/api/runs/run/retry")
+    assert refused.status == 409
+    assert (await client.get("/api/runs/run")).json["state"] == "done", "a refusal changes nothing"
+
+
+async def test_a_report_is_read_as_json_or_markdown(client: Any, database: Database) -> None:
+    await add_run(database, "run")
+    await fail_item(database, "run", 2, "no answer")
+    report = (await client.get("/api/runs/run/report")).json
+    assert (report["state"], report["what"], report["items"]["failed"]) == (
+        "running",
+        "authors, tier top-100",
+        1,
+    )
+    assert [(each["name"], each["reason"]) for each in report["listed"]] == [("Author 2", "no answer")]
+    every = (await client.get("/api/runs/run/report?items=all")).json
+    assert [each["position"] for each in every["listed"]] == [1, 2, 3]
+    by_header = await client.get("/api/runs/run/report", headers={"Accept": "text/markdown"})
+    by_parameter = await client.get("/api/runs/run/report?format=markdown")
+    assert by_header.headers["Content-Type"] == "text/markdown; charset=utf-8"
+    assert by_header.body == by_parameter.body
+    assert b"# Run run: authors, tier top-100" in by_header.body
+    assert b"| 2 | author | Author 2 | failed |" in by_header.body
+    json_again = await client.get("/api/runs/run/report?format=json", headers={"Accept": "text/markdown"})
+    assert json_again.json["run"] == "run"
+    assert (await client.get("/api/runs/none/report")).status == 404
+    assert (await client.get("/api/runs/run/report?format=pdf")).json["field"] == "format"

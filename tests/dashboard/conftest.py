@@ -27,6 +27,7 @@ from alexandria.domain.catalogue import AuthorFacts, RecordKind, SourceRecord, W
 from alexandria.domain.covers import CoverOutcome, CoverState, CoverWish, Picture, object_key
 from alexandria.domain.isbn import Isbn
 from alexandria.domain.quota import Account, Lane, Policy, Request
+from alexandria.domain.rollout import PauseCause
 from alexandria.domain.targets import Target, TargetKind
 from alexandria.server import serving
 from alexandria.stores.catalogue import CatalogueStore
@@ -185,7 +186,10 @@ async def fill_runs(connection: Connection, clock: SetClock) -> None:
         )
     await harvests.finish_run("20261123-000001", now=clock.now())
     await harvests.pause_run(
-        "20261123-000002", reason="the day is used up", resumes_at=clock.now() + timedelta(hours=12)
+        "20261123-000002",
+        cause=PauseCause.QUOTA,
+        reason="the day is used up",
+        resumes_at=clock.now() + timedelta(hours=12),
     )
 
 

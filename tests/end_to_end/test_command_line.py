@@ -46,6 +46,8 @@ async def test_bad_input_is_one_line_that_names_the_place_and_a_code_that_is_not
         (["harvest", "new-releases", "2026-13"], "2026-13"),
         (["harvest", "resume", "nothing"], "nothing"),
         (["runs", "nothing"], "nothing"),
+        (["harvesters", "pause", "robots"], "new-releases"),
+        (["harvesters", "cap", "authors", "--units-per-day", "many"], "units_per_day"),
         (["load", str(binary)], "binary.txt.gz"),
         (["load", str(csv)], "ratings.csv"),
         (["load", str(tmp_path / "absent.txt")], "absent.txt"),
@@ -238,3 +240,57 @@ async def test_isbns_are_enriched_once_and_what_is_open_is_shown(
     assert (code, told["units"], told["units_remaining"], told["lines"]) == (0, 0, 12_995, []), err
     (isbns,) = told["accuracy"]
     assert (isbns["target"], isbns["units"], isbns["editions_new"]) == ("isbns", 5, 4)
+
+
+async def test_runs_are_paused_cancelled_and_reported_and_harvesters_switched(
+    sandbox: Sandbox, environment_for: Environment
+) -> None:
+    environment = environment_for(sandbox)
+    author = next(iter(sandbox.world.truth.authors.values())).name
+    code, out, err = await ran(environment, "harvesters", "pause", "authors", "--reason", "looking", "--json")
+    assert (code, json.loads(out)["state"]) == (0, "paused"), err
+    code, out, err = await ran(environment, "harvest", "authors", "--author", author, "--json")
+    assert code == 1, err
+    assert "its harvester is paused: looking" in err
+    run = json.loads(out)["run"]
+    assert (json.loads(out)["state"], sandbox.spent("sandbox-key")) == ("running", 0)
+
+    code, out, _ = await ran(environment, "runs", "pause", run, "--json")
+    assert (code, json.loads(out)["state"]) == (0, "paused")
+    assert (await ran(environment, "harvesters", "resume", "authors"))[0] == 0
+    code, out, err = await ran(environment, "harvest", "resume", run, "--json")
+    assert (code, json.loads(out)["state"]) == (0, "done"), err
+
+    for command in ("cancel", "retry"):
+        code, _, err = await ran(environment, "runs", command, run)
+        assert (code, len(err.strip().splitlines())) == (1, 1), err
+        assert run in err
+    code, out, _ = await ran(environment, "runs", "report", run, "--json", "--items", "all")
+    told = json.loads(out)
+    assert (code, told["state"], told["units"]) == (0, "done", sandbox.spent("sandbox-key"))
+    assert [each["name"] for each in told["listed"]] == [author]
+    code, out, _ = await ran(environment, "runs", "report", run)
+    assert out.startswith(f"# Run {run}: ")
+    code, out, _ = await ran(environment, "runs", "--json")
+    assert [each["run"] for each in json.loads(out)] == [run]
+
+    code, out, _ = await ran(
+        environment,
+        "harvesters",
+        "cap",
+        "new-releases",
+        "--units-per-day",
+        "500",
+        "--units-per-run",
+        "none",
+        "--json",
+    )
+    assert (code, json.loads(out)["units_per_day"], json.loads(out)["units_per_run"]) == (0, 500, None)
+    assert (await ran(environment, "harvesters", "disable", "authors"))[0] == 0
+    code, _, err = await ran(environment, "harvest", "authors", "--author", author)
+    assert code == 1
+    assert "alexandria harvesters enable authors" in err
+    code, out, _ = await ran(environment, "harvesters", "--json")
+    listed = {each["name"]: each for each in json.loads(out)["harvesters"]}
+    assert (listed["authors"]["state"], listed["authors"]["units_today"]) == ("disabled", told["units"])
+    assert listed["new-releases"]["units_per_day"] == 500

@@ -12,12 +12,14 @@ from alexandria.stores import (
     catalogue,
     covers,
     harvest_pages,
+    harvesters,
     harvests,
     isbn_answers,
     jobs,
     locks,
     quota_books,
     quota_reports,
+    run_reports,
     schedule,
 )
 from alexandria.stores.postgres import (
@@ -36,12 +38,14 @@ STORES = {
     "catalogue": catalogue.queries,
     "covers": covers.queries,
     "harvest_pages": harvest_pages.queries,
+    "harvesters": harvesters.queries,
     "harvests": harvests.queries,
     "isbn_answers": isbn_answers.queries,
     "jobs": jobs.queries,
     "locks": locks.queries,
     "quota": quota_books.queries,
     "quota_reports": quota_reports.queries,
+    "run_reports": run_reports.queries,
     "schedule": schedule.queries,
 }
 EVERY_QUERY = [(store, name) for store, queries in STORES.items() for name in queries.names()]

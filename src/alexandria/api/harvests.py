@@ -7,10 +7,11 @@ from fastapi import APIRouter, Body, Path, Query, Response
 from fastapi.responses import JSONResponse
 
 from alexandria import harvest, planning
-from alexandria.api import shapes
+from alexandria.api import run_shapes as shapes
 from alexandria.api.context import Limit, Offset, Responses, TheApp, TheConnection
 from alexandria.api.health import read_status
 from alexandria.api.problems import CONFLICT, Refusal
+from alexandria.api.shapes import Pagination
 from alexandria.app import App, isbndb_account
 from alexandria.domain.errors import RecordNotFound
 from alexandria.domain.plans import Plan
@@ -24,8 +25,8 @@ router = APIRouter(tags=["harvests"])
 
 RunId = Annotated[str, Path(max_length=64, description="As in `id` of a run.")]
 
-_NOT_FOUND: Responses = {404: {"description": "There is no such run."}}
-_REFUSED: Responses = {
+NOT_FOUND: Responses = {404: {"description": "There is no such run."}}
+REFUSED: Responses = {
     401: {"description": "A token is needed."},
     403: {"description": "Not from there."},
     413: {"description": "Too much was sent."},
@@ -42,7 +43,7 @@ _REFUSED: Responses = {
     responses={
         200: {"model": shapes.Plan, "description": "With `dry_run`: the plan; nothing was spent or written."},
         202: {"description": "The run was written down; its address is in the header Location."},
-        **_REFUSED,
+        **REFUSED,
     },
 )
 async def harvest_authors(
@@ -64,7 +65,7 @@ async def harvest_authors(
         parameters=wanted.model_dump(include={"tier", "authors"}, exclude_none=True),
     )
     response.headers["Location"] = f"/api/runs/{run_id}"
-    return await _show_run(connection, run_id)
+    return await show_run(connection, run_id)
 
 
 async def _plan(app: App, connection: Connection, wanted: shapes.AuthorsHarvest) -> Plan:
@@ -106,7 +107,8 @@ async def show_plan(app: App, plan: Plan) -> shapes.Plan:
     )
 
 
-async def _show_run(connection: Connection, run_id: str) -> shapes.Run:
+async def show_run(connection: Connection, run_id: str) -> shapes.Run:
+    """A run as it is now. Raises RecordNotFound."""
     harvests = HarvestStore(connection)
     run = await harvests.find_run(run_id)
     if run is None:
@@ -124,7 +126,7 @@ async def list_runs(connection: TheConnection, limit: Limit = 20) -> shapes.Runs
     )
 
 
-@router.get("/api/runs/{run_id}", summary="Look up a run", responses=_NOT_FOUND)
+@router.get("/api/runs/{run_id}", summary="Look up a run", responses=NOT_FOUND)
 async def get_run(
     connection: TheConnection,
     run_id: RunId,
@@ -135,13 +137,13 @@ async def get_run(
     offset: Offset = 0,
 ) -> shapes.RunAnswer:
     """A run, its progress, and a page of its items."""
-    run = await _show_run(connection, run_id)
+    run = await show_run(connection, run_id)
     items = await HarvestStore(connection).list_items(run_id, states=state, offset=offset, limit=limit + 1)
     page = Page(items[:limit], offset, limit, len(items) > limit)
     return shapes.RunAnswer(
         **dict(run),
         items=[shapes.Item.model_validate(each) for each in page.entries],
-        pagination=shapes.Pagination.of(page),
+        pagination=Pagination.of(page),
     )
 
 
@@ -152,8 +154,8 @@ async def get_run(
     responses={
         202: {"description": "The run goes on; its address is in the header Location."},
         409: {"description": "The run is not one that can go on."},
-        **_NOT_FOUND,
-        **_REFUSED,
+        **NOT_FOUND,
+        **REFUSED,
     },
 )
 async def resume_run(
@@ -165,13 +167,13 @@ async def resume_run(
 ) -> shapes.Run:
     """Let a paused run go on now. With `retry_failed`, an ended one too: its failed items are tried again."""
     retry_failed = wanted is not None and wanted.retry_failed
-    before = await _show_run(connection, run_id)
+    before = await show_run(connection, run_id)
     isbndb_account(app.config)
     if before.state not in _resumable(retry_failed):
         raise Refusal(CONFLICT, f"the run is {before.state}; {_advice(retry_failed)}")
     await harvest.resume_run(connection, run_id, now=app.clock.now(), retry_failed=retry_failed)
     response.headers["Location"] = f"/api/runs/{run_id}"
-    return await _show_run(connection, run_id)
+    return await show_run(connection, run_id)
 
 
 def _resumable(retry_failed: bool) -> Sequence[RunState]:

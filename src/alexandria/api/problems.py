@@ -22,6 +22,7 @@ from alexandria.clock import Clock
 from alexandria.domain.errors import (
     AlexandriaError,
     ConfigurationError,
+    Conflict,
     FeedNotGranted,
     InvalidInput,
     ProviderRefused,
@@ -188,6 +189,8 @@ def refusal_of(error: AlexandriaError, now: datetime) -> Refusal:
             return Refusal(CONFLICT, str(error))
         case RecordNotFound():
             return Refusal(NOT_FOUND, error.reason)
+        case Conflict():
+            return Refusal(CONFLICT, str(error))
         case QuotaDenied():
             kind = _kind_of_denial(error)
             return Refusal(kind, str(error), str(error.reason), error.retry_at, error.retry_after)

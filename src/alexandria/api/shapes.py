@@ -4,28 +4,32 @@ Every time is UTC in ISO 8601. A field that is unknown is null, never an empty t
 """
 
 from datetime import date, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from alexandria import lookup, planning
+from alexandria import lookup
 from alexandria.domain.covers import CoverSize
 from alexandria.domain.isbn import Isbn
 from alexandria.domain.quota import Lane
 from alexandria.domain.quota_usage import By, LedgerKind
-from alexandria.stores import harvests
-
-MOST_AUTHORS = 1000
-"""Names in one request; more belong in several runs or in a tier."""
-MOST_LINES = 1000
-"""Lines of a plan that are shown; its sums count all of them."""
 
 
 class Shape(BaseModel):
     """What every shape of an answer has in common: it is read from values of ours, and never changed."""
 
     model_config = ConfigDict(from_attributes=True, frozen=True)
+
+
+def one_line(text: str) -> str:
+    """A text as one line of printable characters, blanks put right. Raises ValueError for any other, and beyond 200."""
+    line = " ".join(text.split())
+    if not line or not line.isprintable():
+        raise ValueError("is not a line of text")
+    if len(line) > 200:
+        raise ValueError("is longer than 200 characters")
+    return line
 
 
 # Health and quota
@@ -372,151 +376,3 @@ class WorkAnswer(Shape):
     authors: list[AuthorName]
     editions: list[Edition]
     pagination: Pagination = Field(description="Of the editions.")
-
-
-# Harvests
-
-
-def one_line(text: str) -> str:
-    """A text as one line of printable characters, blanks put right. Raises ValueError for any other, and beyond 200."""
-    line = " ".join(text.split())
-    if not line or not line.isprintable():
-        raise ValueError("is not a line of text")
-    if len(line) > 200:
-        raise ValueError("is longer than 200 characters")
-    return line
-
-
-class AuthorsHarvest(BaseModel):
-    """Which authors' bibliographies to harvest: either those of a tier, or those of some names."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    tier: str | None = Field(
-        default=None,
-        description="A slice of the authors by number of works: " + ", ".join(planning.TIERS) + ".",
-        examples=["top-100"],
-    )
-    authors: list[Annotated[str, AfterValidator(one_line)]] | None = Field(
-        default=None, min_length=1, max_length=MOST_AUTHORS, description="Names.", examples=[["Mary Shelley"]]
-    )
-    max_pages: int = Field(
-        default=planning.MOST_PAGES,
-        ge=1,
-        le=planning.MOST_PAGES,
-        description="Pages of 100 editions to ask for at most, for each author.",
-    )
-    refresh: bool = Field(default=False, description="Ask again for pages that are still fresh.")
-    dry_run: bool = Field(default=False, description="Only show the plan and what it is expected to cost.")
-
-    @model_validator(mode="after")
-    def _names_one_target(self) -> Self:
-        if (self.tier is None) == (self.authors is None):
-            raise ValueError("give either tier or authors")
-        return self
-
-
-class Resumption(BaseModel):
-    """How to go on with a run."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    retry_failed: bool = Field(default=False, description="Try the items that failed again, too.")
-
-
-class PlanLine(Shape):
-    """One target of a plan."""
-
-    subject: str = Field(description="What is asked for: an author's key, a month, how many ISBNs.")
-    name: str = Field(description="How the provider is asked.")
-    pages_fresh: int = Field(description="Pages that are stored already and fresh enough.")
-    units_expected: int
-    editions_expected: float = Field(description="Editions that the catalogue does not hold yet.")
-
-
-class Plan(Shape):
-    """What a run would do; nothing was spent or written."""
-
-    kind: str
-    targets: int = Field(description="How many things are asked for.")
-    units_expected: int = Field(description="What all of them are expected to cost.")
-    calls_expected: int = Field(description="Requests that this takes.")
-    editions_expected: int = Field(
-        description="Editions that they should bring and that the catalogue does not hold yet."
-    )
-    units_remaining: int | None = Field(description="What may still be spent today; null without a key.")
-    finishes_at: datetime | None = Field(
-        description="When it is through if nothing else is asked; null without a key, or when nothing may be spent."
-    )
-    max_pages: int
-    lines: list[PlanLine] = Field(
-        description=f"The first {MOST_LINES:,} targets, in the order of what a unit buys."
-    )
-
-
-class Progress(Shape):
-    """A run's items by state, and what they have brought so far."""
-
-    items: int
-    done: int = Field(description="Ended well, those without any book included.")
-    failed: int
-    partial: int
-    running: int
-    units: int = Field(description="Units spent.")
-    editions_found: int
-    editions_new: int
-    works_new: int
-    covers_wanted: int
-
-
-class Run(Shape):
-    """One harvest: what was asked for and how far it has come."""
-
-    id: str
-    kind: str
-    lane: str
-    parameters: dict[str, Any]
-    state: Literal["running", "paused", "done", "failed", "cancelled"]
-    pause_reason: str | None
-    resumes_at: datetime | None = Field(description="When a paused run goes on by itself, if it does.")
-    created_at: datetime
-    finished_at: datetime | None
-    progress: Progress
-
-    @classmethod
-    def of(cls, run: harvests.Run, progress: harvests.Progress) -> Self:
-        """The shape of a run."""
-        return cls.model_validate({**vars(run), "progress": Progress.model_validate(progress)})
-
-
-class Item(Shape):
-    """One target of a run."""
-
-    position: int
-    subject: str
-    name: str
-    state: Literal["pending", "running", "partial", "done", "empty", "failed"]
-    next_page: int
-    total: int | None = Field(description="Editions that the provider says there are.")
-    units: int
-    editions_found: int
-    editions_new: int
-    works_new: int
-    covers_wanted: int
-    failures: int
-    reason: str | None
-    retry_at: datetime | None
-    updated_at: datetime
-
-
-class RunsAnswer(Shape):
-    """The latest runs, newest first."""
-
-    runs: list[Run]
-
-
-class RunAnswer(Run):
-    """A run with a page of its items, in the order of its plan."""
-
-    items: list[Item]
-    pagination: Pagination = Field(description="Of the items.")

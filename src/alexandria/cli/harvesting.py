@@ -1,4 +1,4 @@
-"""`alexandria harvest ...` and `alexandria runs`."""
+"""`alexandria harvest ...`."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
@@ -9,15 +9,15 @@ import typer
 from alexandria import harvest, planning
 from alexandria.app import App, isbndb_account, isbndb_policy
 from alexandria.cli import console
-from alexandria.cli.running import AsJson, Exit, follow_run, interrupts, show_run, with_app
+from alexandria.cli.running import AsJson, Exit, follow_run, interrupts, with_app
 from alexandria.domain.covers import CoverState
-from alexandria.domain.errors import InvalidInput
+from alexandria.domain.errors import Conflict, InvalidInput
 from alexandria.domain.plans import Plan
 from alexandria.domain.quota import Lane
+from alexandria.jobs.queue import are_covers_fetched
 from alexandria.jobs.worker import Worker, work_until
 from alexandria.outlook import time_to_finish
 from alexandria.stores.covers import CoverStore
-from alexandria.stores.harvests import HarvestStore
 
 harvest_cli = typer.Typer(help="Harvest from the provider into the catalogue.", no_args_is_help=True)
 
@@ -149,13 +149,18 @@ def harvest_covers(as_json: AsJson = False) -> None:
     """
 
     async def fetch(app: App) -> Exit:
+        async with app.database.connection() as connection:
+            if not await are_covers_fetched(connection):
+                raise Conflict("the harvester covers is disabled or paused; see alexandria harvesters")
+
         async def counts() -> Mapping[CoverState, int]:
             async with app.database.connection() as connection:
                 return await CoverStore(connection).counts()
 
         async def is_done() -> bool:
             async with app.database.connection() as connection:
-                return not await CoverStore(connection).list_due(limit=1, now=app.clock.now())
+                is_held = not await are_covers_fetched(connection)
+                return is_held or not await CoverStore(connection).list_due(limit=1, now=app.clock.now())
 
         async def bars() -> Mapping[str, tuple[int, int, str]]:
             now = await counts()
@@ -261,48 +266,3 @@ async def show_plan(app: App, plan: Plan, *, as_json: bool) -> None:
     when = f"; through at {finish:%Y-%m-%d %H:%M} UTC" if finish else ""
     what = f"{len(plan.lines):,} targets, {plan.calls_expected:,} calls, about {plan.units_expected:,} units"
     console.write_lines([f"{what} for {plan.editions_expected:,} new editions{left}{when}"])
-
-
-def runs(
-    run_id: Annotated[str | None, typer.Argument(help="One run; all recent ones if left out.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """List harvest runs, or show one.
-
-    \b
-    alexandria runs
-    alexandria runs 20261123-4f1a9c --json
-    """
-
-    async def show(app: App) -> Exit:
-        async with app.database.connection() as connection:
-            harvests = HarvestStore(connection)
-            found = [await harvest.get_run(connection, run_id)] if run_id else await harvests.list_runs()
-            progress = [(run, await harvests.get_progress(run.id)) for run in found]
-        if run_id:
-            await show_run(app, *progress[0], as_json=as_json)
-        elif as_json:
-            console.write_json(
-                [
-                    {"run": run.id, "kind": run.kind, "state": run.state, **vars(each)}
-                    for run, each in progress
-                ]
-            )
-        else:
-            rows = [
-                (
-                    run.id,
-                    run.target,
-                    f"{run.created_at:%Y-%m-%d %H:%M}",
-                    run.state,
-                    f"{each.done + each.failed}/{each.items}",
-                    each.units,
-                    each.editions_new,
-                )
-                for run, each in progress
-            ]
-            columns = ("run", "what", "started (UTC)", "state", "items", "units", "new editions")
-            console.write_table("Runs", columns, rows)
-        return Exit.DONE
-
-    with_app(show)

@@ -16,9 +16,11 @@ from alexandria.app import App, isbndb_account, mirroring
 from alexandria.cli import console
 from alexandria.cli.check import check
 from alexandria.cli.enriching import enrich, show_outlook
-from alexandria.cli.harvesting import harvest_cli, runs
+from alexandria.cli.harvesters import harvesters_cli
+from alexandria.cli.harvesting import harvest_cli
 from alexandria.cli.quota import quota_cli
 from alexandria.cli.running import AsJson, Exit, interrupts, load_into, until_stopped, with_app
+from alexandria.cli.runs import runs_cli
 from alexandria.cli.schedule import schedule_cli
 from alexandria.domain.errors import AlexandriaError, ConfigurationError, QuotaDenied
 from alexandria.jobs.worker import Worker
@@ -33,9 +35,10 @@ cli = typer.Typer(
     rich_markup_mode=None,
 )
 cli.add_typer(harvest_cli, name="harvest")
+cli.add_typer(runs_cli, name="runs")
+cli.add_typer(harvesters_cli, name="harvesters")
 cli.add_typer(quota_cli, name="quota")
 cli.add_typer(schedule_cli, name="schedule")
-cli.command()(runs)
 cli.command()(enrich)
 cli.command("plan")(show_outlook)
 cli.command()(check)

@@ -15,6 +15,7 @@ from alexandria import config as configuration
 from alexandria import harvest
 from alexandria.app import App, running_app, running_database
 from alexandria.cli import console
+from alexandria.domain.rollout import PauseCause
 from alexandria.jobs.worker import Worker, work_until
 from alexandria.load import LoadReport, load_into_catalogue
 from alexandria.stores.harvests import HarvestStore, ItemState, Progress, Run, RunState
@@ -110,8 +111,14 @@ async def follow_run(app: App, run_id: str, *, as_json: bool) -> Exit:
     return exit_code_of(run, progress)
 
 
+_NOT_OF_THE_KEY = frozenset({PauseCause.PERSON, PauseCause.FAILING, PauseCause.CEILING})
+
+
 def is_over(run: Run, *, now: datetime) -> bool:
-    """Whether there is nothing to wait for: the run ended, or it pauses for longer than a rate window or midnight."""
+    """Whether there is nothing to wait for: the run ended, its harvester is held, or it pauses for longer than a rate window or
+    midnight."""
+    if run.held:
+        return True
     if run.state == RunState.PAUSED and run.resumes_at is not None:
         return run.resumes_at >= now + SHORT_PAUSE
     return run.state != RunState.RUNNING
@@ -119,6 +126,12 @@ def is_over(run: Run, *, now: datetime) -> bool:
 
 def exit_code_of(run: Run, progress: Progress) -> Exit:
     """What a run's end says to a script."""
+    if run.held:
+        console.say(f"run {run.id} waits: {run.held}; see alexandria harvesters")
+        return Exit.ERROR
+    if run.state == RunState.PAUSED and not run.resumes_at and run.pause_cause in _NOT_OF_THE_KEY:
+        console.say(f"see alexandria runs report {run.id}; go on with: alexandria harvest resume {run.id}")
+        return Exit.ERROR
     if run.state == RunState.PAUSED:
         if run.resumes_at:
             console.say(
@@ -140,7 +153,9 @@ async def show_run(app: App, run: Run, progress: Progress, *, as_json: bool) -> 
             {
                 "run": run.id,
                 "state": run.state,
+                "pause_cause": run.pause_cause,
                 "pause_reason": run.pause_reason,
+                "held": run.held,
                 "resumes_at": run.resumes_at,
                 **vars(progress),
                 "failures": failures,
@@ -154,6 +169,8 @@ async def show_run(app: App, run: Run, progress: Progress, *, as_json: bool) -> 
     )
     if run.pause_reason:
         console.say(f"paused: {run.pause_reason}")
+    if run.held:
+        console.say(f"waits: {run.held}")
     for each in failed:
         console.say(f"failed: {each.name}: {each.reason}")
 

@@ -23,6 +23,10 @@ class InvalidInput(AlexandriaError):
         super().__init__(f"{field}: {shown if len(shown) <= 80 else shown[:77] + '...'}: {reason}")
 
 
+class Conflict(AlexandriaError):
+    """What is asked for can't be done as things stand; says what can be done instead. Nothing was changed."""
+
+
 class ConfigurationError(AlexandriaError):
     """A setting is missing or wrong; the message names it and where it came from."""
 

@@ -9,7 +9,9 @@ from datetime import datetime
 
 import msgspec
 
+from alexandria.domain.plans import Kind
 from alexandria.stores.covers import CoverStore
+from alexandria.stores.harvesters import HarvesterStore
 from alexandria.stores.harvests import HarvestStore, RunState
 from alexandria.stores.jobs import JobStore
 from alexandria.stores.postgres import Connection
@@ -38,22 +40,32 @@ class FetchCover(msgspec.Struct, frozen=True):
 
 
 async def feed_run(connection: Connection, run_id: str, *, now: datetime) -> int:
-    """Hand out what is due of one run, within the caller's transaction; returns how many jobs that made."""
+    """Hand out what is due of one run, within the caller's transaction; returns how many jobs that made.
+
+    Nothing is due while its harvester is disabled or paused.
+    """
     harvests = HarvestStore(connection)
     run = await harvests.find_run(run_id)
     if run is None:
         return 0
-    if run.state == RunState.PAUSED and run.resumes_at is not None and run.resumes_at <= now:
-        await harvests.resume_run(run_id, states=[RunState.PAUSED], now=now)
-    elif run.state != RunState.RUNNING or await harvests.finish_run(run_id, now=now):
+    is_running = run.state == RunState.RUNNING or await harvests.resume_due_run(run_id, now=now)
+    if not is_running or await harvests.finish_run(run_id, now=now) or run.held:
         return 0
     due = await harvests.list_due_items(run_id, now=now, limit=HIGH_WATER[HARVEST_ITEM])
     jobs = {f"{run_id}:{each}": HarvestItem(run_id, each) for each in due}
     return await _top_up(connection, HARVEST_ITEM, jobs, group=f"{run_id}:")
 
 
+async def are_covers_fetched(connection: Connection) -> bool:
+    """Whether the covers' harvester is at work."""
+    covers = await HarvesterStore(connection).get(Kind.COVERS)
+    return covers.is_enabled and covers.paused_at is None
+
+
 async def feed_covers(connection: Connection, *, now: datetime) -> int:
-    """Hand out covers that are wanted and due; returns how many jobs that made."""
+    """Hand out covers that are wanted and due, unless their harvester is disabled or paused; returns how many jobs that made."""
+    if not await are_covers_fetched(connection):
+        return 0
     # Those in work are still listed as due, so that more has to be looked at than can wait.
     due = await CoverStore(connection).list_due(limit=2 * HIGH_WATER[FETCH_COVER], now=now)
     return await _top_up(connection, FETCH_COVER, {str(isbn): FetchCover(str(isbn)) for isbn in due})

@@ -25,6 +25,7 @@ from alexandria.jobs.queue import (
     HARVEST_ITEM,
     FetchCover,
     HarvestItem,
+    are_covers_fetched,
     feed_covers,
     feed_run,
 )
@@ -131,6 +132,9 @@ class Worker:
 
     async def _fetch_cover(self, job: Job) -> None:
         wanted = msgspec.json.decode(job.payload or b"", type=FetchCover)
+        async with self.app.database.connection() as connection:
+            if not await are_covers_fetched(connection):
+                return  # it is still wanted, and handed out again later
         await self._until_cancelled(fetch_wanted_cover(self.app, Isbn(wanted.isbn)))
 
     async def _until_cancelled(self, work: Awaitable[None]) -> None:

@@ -11,6 +11,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from alexandria.domain.isbn import Isbn
+from alexandria.domain.rollout import PauseCause, Record
 from alexandria.domain.targets import Span, Target, TargetKind
 from alexandria.stores.postgres import Connection, Database, Queries
 
@@ -51,11 +52,17 @@ class Run:
     lane: str
     parameters: dict[str, Any]
     state: str
+    pause_cause: str | None
+    """A `PauseCause`; None when it is not paused, or was by an earlier version."""
     pause_reason: str | None
     resumes_at: datetime | None
     fresh_since: datetime
     created_at: datetime
     finished_at: datetime | None
+    held: str | None
+    """Why it is handed no work although it runs: its harvester is disabled or paused."""
+    is_capped: bool
+    """Whether there is a cap on what it may spend."""
 
     @property
     def target(self) -> str:
@@ -321,20 +328,37 @@ class HarvestStore:
             },
         )
 
-    async def pause_run(self, run_id: str, *, reason: str, resumes_at: datetime | None) -> None:
-        """Hand nothing more out until `resumes_at`, or until a person resumes the run."""
-        await self._connection.execute(
-            queries.pause_run, {"id": run_id, "reason": reason, "resumes_at": resumes_at}
-        )
-
-    async def resume_run(
-        self, run_id: str, *, states: Sequence[RunState], now: datetime, retry_failed: bool = False
+    async def pause_run(
+        self, run_id: str, *, cause: PauseCause, reason: str, resumes_at: datetime | None = None
     ) -> bool:
-        """Let a run go on if it is in one of these states; failed items are tried again if asked for."""
-        if retry_failed:
-            await self._connection.execute(queries.reopen_failed_items, {"run_id": run_id, "now": now})
-        cursor = await self._connection.execute(queries.resume_run, {"id": run_id, "states": list(states)})
-        return await cursor.fetchone() is not None
+        """Hand nothing more out until `resumes_at`, or until a person resumes the run; returns whether that is why it pauses now."""
+        parameters = {"id": run_id, "cause": cause, "reason": reason, "resumes_at": resumes_at}
+        return await self._is_changed(queries.pause_run, parameters)
+
+    async def resume_run(self, run_id: str, *, states: Sequence[RunState], now: datetime) -> bool:
+        """Let a run go on, on a person's word, if it is in one of these states; returns whether it is."""
+        parameters = {"id": run_id, "states": list(states), "now": now}
+        return await self._is_changed(queries.resume_run, parameters)
+
+    async def resume_due_run(self, run_id: str, *, now: datetime) -> bool:
+        """Let a paused run go on whose time has come; returns whether it does."""
+        return await self._is_changed(queries.resume_due_run, {"id": run_id, "now": now})
+
+    async def cancel_run(self, run_id: str, *, now: datetime) -> bool:
+        """End a run for good, whatever is left; returns whether it had not ended."""
+        return await self._is_changed(queries.cancel_run, {"id": run_id, "now": now})
+
+    async def reopen_failed_items(self, run_id: str, *, now: datetime) -> int:
+        """Let what failed be tried again; returns how many items that are."""
+        cursor = await self._connection.execute(queries.reopen_failed_items, {"run_id": run_id, "now": now})
+        return cursor.rowcount
+
+    async def get_record(self, run_id: str) -> Record:
+        """How the items fared that ended last."""
+        return (await self._all(Record, queries.get_record, run_id=run_id))[0]
+
+    async def _is_changed(self, statement: str, parameters: Mapping[str, object]) -> bool:
+        return await (await self._connection.execute(statement, parameters)).fetchone() is not None
 
     async def finish_run(self, run_id: str, *, now: datetime) -> bool:
         """End a run that has nothing left to do; returns whether it ended now."""

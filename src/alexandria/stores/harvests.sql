@@ -18,12 +18,20 @@ SELECT %(run_id)s, last.position + new.position, target, subject, name, publishe
                units_expected float8, editions_expected float8)
 
 -- name: find_run
-SELECT id, kind, lane, parameters, state, pause_reason, resumes_at, fresh_since, created_at, finished_at
-  FROM harvest_runs WHERE id = %(id)s
+SELECT id, kind, lane, parameters, state, pause_cause, harvest_runs.pause_reason, resumes_at, fresh_since, created_at, finished_at,
+       CASE WHEN NOT harvester.is_enabled THEN 'its harvester is disabled'
+            WHEN harvester.paused_at IS NOT NULL THEN 'its harvester is paused: ' || harvester.pause_reason END AS held,
+       harvester.units_per_run IS NOT NULL AS is_capped
+  FROM harvest_runs JOIN harvesters AS harvester ON harvester.name = kind
+ WHERE id = %(id)s
 
 -- name: list_runs
-SELECT id, kind, lane, parameters, state, pause_reason, resumes_at, fresh_since, created_at, finished_at
-  FROM harvest_runs ORDER BY created_at DESC, id LIMIT %(limit)s
+SELECT id, kind, lane, parameters, state, pause_cause, harvest_runs.pause_reason, resumes_at, fresh_since, created_at, finished_at,
+       CASE WHEN NOT harvester.is_enabled THEN 'its harvester is disabled'
+            WHEN harvester.paused_at IS NOT NULL THEN 'its harvester is paused: ' || harvester.pause_reason END AS held,
+       harvester.units_per_run IS NOT NULL AS is_capped
+  FROM harvest_runs JOIN harvesters AS harvester ON harvester.name = kind
+ ORDER BY created_at DESC, id LIMIT %(limit)s
 
 -- name: list_runs_to_feed
 -- Runs that may have work to hand out now: running ones, and paused ones whose time has come.
@@ -86,7 +94,7 @@ RETURNING run_id, position, target, subject, name, published_from, published_to,
           failures, starts, reason, retry_at, updated_at, 0 AS units
 
 -- name: advance_item
--- What was done counts whatever became of the run meanwhile; its state says whether to go on.
+-- What was done counts whatever became of the run meanwhile; its state and its harvester's say whether to go on.
 UPDATE harvest_items
    SET next_page = %(next_page)s, total = coalesce(%(total)s, total), outcomes = outcomes || %(outcomes)s,
        sources = sources || %(sources)s,
@@ -94,7 +102,9 @@ UPDATE harvest_items
        editions_new = editions_new + %(editions_new)s, works_new = works_new + %(works_new)s,
        covers_wanted = covers_wanted + %(covers_wanted)s, starts = 1, failures = 0, updated_at = %(now)s
  WHERE run_id = %(run_id)s AND position = %(position)s
-RETURNING (SELECT state = 'running' FROM harvest_runs WHERE id = %(run_id)s)
+RETURNING (SELECT run.state = 'running' AND harvester.is_enabled AND harvester.paused_at IS NULL
+             FROM harvest_runs AS run JOIN harvesters AS harvester ON harvester.name = run.kind
+            WHERE run.id = %(run_id)s)
 
 -- name: leave_item
 UPDATE harvest_items
@@ -103,18 +113,64 @@ UPDATE harvest_items
  WHERE run_id = %(run_id)s AND position = %(position)s
 
 -- name: pause_run
-UPDATE harvest_runs SET state = 'paused', pause_reason = %(reason)s, resumes_at = %(resumes_at)s
- WHERE id = %(id)s AND state IN ('running', 'paused')
+-- A person's word stands whatever the quota says later, and so does a pause for failures.
+UPDATE harvest_runs SET state = 'paused', pause_cause = %(cause)s, pause_reason = %(reason)s, resumes_at = %(resumes_at)s
+ WHERE id = %(id)s
+   AND (state = 'running'
+        OR state = 'paused' AND (%(cause)s = 'person' OR coalesce(pause_cause, 'quota') NOT IN ('person', 'failing')))
+RETURNING id
 
 -- name: resume_run
-UPDATE harvest_runs SET state = 'running', pause_reason = NULL, resumes_at = NULL, finished_at = NULL
+-- By a person. What was spent and what failed before is no longer held against it; a running one just goes on.
+UPDATE harvest_runs
+   SET state = 'running', pause_cause = NULL, pause_reason = NULL, resumes_at = NULL, finished_at = NULL,
+       resumed_at = CASE WHEN state = 'running' THEN resumed_at ELSE %(now)s END,
+       units_before = CASE WHEN pause_cause = 'ceiling' AND resumes_at IS NULL THEN units_of_run(id) ELSE units_before END
  WHERE id = %(id)s AND state = ANY(%(states)s)
 RETURNING id
 
+-- name: resume_due_run
+-- By itself, once its time has come. One statement: a person may pause it at this very moment.
+UPDATE harvest_runs SET state = 'running', pause_cause = NULL, pause_reason = NULL, resumes_at = NULL
+ WHERE id = %(id)s AND state = 'paused' AND resumes_at <= %(now)s
+RETURNING id
+
+-- name: cancel_run
+UPDATE harvest_runs
+   SET state = 'cancelled', pause_cause = NULL, pause_reason = NULL, resumes_at = NULL, finished_at = %(now)s
+ WHERE id = %(id)s AND state IN ('running', 'paused')
+RETURNING id
+
 -- name: reopen_failed_items
-UPDATE harvest_items SET state = CASE WHEN next_page > 1 THEN 'partial' ELSE 'pending' END, failures = 0, starts = 0, reason = NULL,
-       retry_at = NULL, updated_at = %(now)s
- WHERE run_id = %(run_id)s AND state = 'failed'
+-- Those of ISBNs also for the ISBNs that failed; what came of the others stays.
+UPDATE harvest_items
+   SET outcomes = kept.outcomes, failures = 0, starts = 0, reason = NULL, retry_at = NULL, updated_at = %(now)s,
+       state = CASE WHEN next_page > 1 OR kept.outcomes <> '{}' THEN 'partial' ELSE 'pending' END
+  FROM (SELECT position,
+               coalesce(jsonb_object_agg(isbn, what) FILTER (WHERE what ->> 0 <> 'failed'), '{}') AS outcomes
+          FROM harvest_items LEFT JOIN LATERAL jsonb_each(outcomes) AS outcome (isbn, what) ON true
+         WHERE run_id = %(run_id)s AND state <> 'running'
+         GROUP BY position, state
+        HAVING state = 'failed' OR bool_or(what ->> 0 = 'failed')) AS kept
+ WHERE run_id = %(run_id)s AND harvest_items.position = kept.position
+
+-- name: get_record
+-- How the items fared that ended last; one of ISBNs has failed when most of them have.
+SELECT count(*)::int AS ended, count(*) FILTER (WHERE has_failed)::int AS failed, most_failures_percent, least_items
+  FROM harvest_runs AS run
+  JOIN harvesters AS harvester ON harvester.name = run.kind
+  LEFT JOIN LATERAL (
+       SELECT state = 'failed'
+              OR 2 * (SELECT count(*) FROM jsonb_each(outcomes) AS outcome WHERE outcome.value ->> 0 = 'failed') > cardinality(isbns)
+              AS has_failed
+         FROM harvest_items
+        WHERE run_id = %(run_id)s AND state IN ('done', 'empty', 'failed')
+          AND updated_at > coalesce(run.resumed_at, '-infinity')
+        ORDER BY updated_at DESC
+        LIMIT harvester.least_items
+       ) AS latest ON true
+ WHERE run.id = %(run_id)s
+ GROUP BY most_failures_percent, least_items
 
 -- name: finish_run
 -- Two items that end at the same moment don't see each other; the worker's tick asks again, so that the run ends all the same.
