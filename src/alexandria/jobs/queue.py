@@ -10,6 +10,7 @@ from datetime import datetime
 import msgspec
 
 from alexandria.domain.plans import Kind
+from alexandria.domain.quota import Lane
 from alexandria.stores.covers import CoverStore
 from alexandria.stores.harvesters import HarvesterStore
 from alexandria.stores.harvests import HarvestStore, RunState
@@ -22,8 +23,11 @@ FETCH_COVER = "fetch_cover"
 HIGH_WATER = {HARVEST_ITEM: 40, FETCH_COVER: 200}
 """Jobs of each run, and of covers, that wait in the queue at most: some seconds of work for a few workers."""
 
-# Each kind has its own managers, so this only orders what a person sees in the queue.
-_PRIORITIES = {HARVEST_ITEM: 10, FETCH_COVER: 0}
+_LANES = {Lane.BULK: 1, Lane.SCHEDULED: 2, Lane.INTERACTIVE: 3}
+_SPAN = 1000
+"""Of priorities within a lane, which come before what a call buys."""
+_BY_YIELD = 9
+"""Steps of priority for a new edition per unit: a page brings a hundred at most."""
 
 
 class HarvestItem(msgspec.Struct, frozen=True):
@@ -53,7 +57,14 @@ async def feed_run(connection: Connection, run_id: str, *, now: datetime) -> int
         return 0
     due = await harvests.list_due_items(run_id, now=now, limit=HIGH_WATER[HARVEST_ITEM])
     jobs = {f"{run_id}:{each}": HarvestItem(run_id, each) for each in due}
-    return await _top_up(connection, HARVEST_ITEM, jobs, group=f"{run_id}:")
+    priority = priority_of(Lane(run.lane), *(await harvests.find_next_yield(run_id)))
+    return await _top_up(connection, HARVEST_ITEM, jobs, group=f"{run_id}:", priority=priority)
+
+
+def priority_of(lane: Lane, units: float, editions: float) -> int:
+    """Of jobs: lanes come first, then what buys most for a unit; what costs nothing comes before everything of its lane."""
+    worth = _SPAN - 1 if units <= 0 else min(_SPAN - 2, round(_BY_YIELD * editions / units))
+    return _LANES[lane] * _SPAN + worth
 
 
 async def are_covers_fetched(connection: Connection) -> bool:
@@ -72,9 +83,14 @@ async def feed_covers(connection: Connection, *, now: datetime) -> int:
 
 
 async def _top_up(
-    connection: Connection, kind: str, jobs: Mapping[str, msgspec.Struct], *, group: str = ""
+    connection: Connection,
+    kind: str,
+    jobs: Mapping[str, msgspec.Struct],
+    *,
+    group: str = "",
+    priority: int = 0,
 ) -> int:
     payloads = {f"{kind}:{key}": msgspec.json.encode(job) for key, job in jobs.items()}
     return await JobStore(connection).top_up(
-        kind, payloads, group=f"{kind}:{group}", high_water=HIGH_WATER[kind], priority=_PRIORITIES[kind]
+        kind, payloads, group=f"{kind}:{group}", high_water=HIGH_WATER[kind], priority=priority
     )

@@ -260,6 +260,12 @@ class HarvestStore:
             for row in await (await self._connection.execute(queries.list_due_items, parameters)).fetchall()
         ]
 
+    async def find_next_yield(self, run_id: str) -> tuple[float, float]:
+        """Units and new editions that a run's first open item is expected to cost and bring; nothing when there is none."""
+        cursor = await self._connection.execute(queries.find_next_yield, {"run_id": run_id})
+        row = await cursor.fetchone()
+        return (row[0], row[1]) if row else (0.0, 0.0)
+
     async def start_item(self, run_id: str, position: int, *, now: datetime) -> Item | None:
         """Mark an item as running and count the start; returns it as it is then, None when it has ended."""
         return await self._one(Item, queries.start_item, run_id=run_id, position=position, now=now)

@@ -86,6 +86,12 @@ SELECT position FROM harvest_items
         OR state = 'running' AND updated_at < %(abandoned_before)s)
  ORDER BY position LIMIT %(limit)s
 
+-- name: find_next_yield
+-- What the first open item of a run costs and brings, as its plan expected.
+SELECT units_expected, editions_expected FROM harvest_items
+ WHERE run_id = %(run_id)s AND state IN ('pending', 'partial')
+ ORDER BY position LIMIT 1
+
 -- name: start_item
 UPDATE harvest_items SET state = 'running', starts = starts + 1, updated_at = %(now)s
  WHERE run_id = %(run_id)s AND position = %(position)s AND state IN ('pending', 'partial', 'running')
