@@ -81,6 +81,7 @@ def isbndb_policy(config: Config) -> Policy:
         requests_per_window=config.requests_per_minute,
         floors={lane: config.safe_limit * percent // 100 for lane, percent in floors.items()},
         ceilings={**config.ceilings, **_ceilings_of_programs(config)},
+        **config.policy_spans,
     )
 
 

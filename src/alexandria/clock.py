@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -33,3 +33,31 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds))
+
+
+class ScaledClock:
+    """A clock that was set to another time and runs faster: `factor` of its seconds go by in one of the machine's.
+
+    It is derived from the machine's monotonic clock, which all processes of a machine share: those that are given the same three
+    values agree as well as their machine's clock does, whenever each of them began.
+    """
+
+    def __init__(self, started_real: float, started_shifted: datetime, factor: float) -> None:
+        """It showed `started_shifted` when the machine's `time.monotonic()` was `started_real`. Raises ValueError."""
+        if not factor > 0:
+            raise ValueError(f"a clock must run forwards: factor {factor}")
+        self._started_real = started_real
+        self._started_shifted = started_shifted
+        self.factor = factor
+
+    def now(self) -> datetime:
+        """The shifted wall clock, aware, UTC."""
+        return self._started_shifted + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        """Scaled seconds since the start; the same in every process."""
+        return (time.monotonic() - self._started_real) * self.factor
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait that many scaled seconds."""
+        await asyncio.sleep(max(0.0, seconds) / self.factor)

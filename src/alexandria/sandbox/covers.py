@@ -26,10 +26,14 @@ _ORIGINAL = re.compile(r"/covers/original/(\d{13})\.jpg", re.ASCII)
 class CoversHost:
     """Answers requests for pictures. Pictures are made once and kept while there is room."""
 
-    def __init__(self, world: World, accounts: Accounts, signer: Signer) -> None:
+    def __init__(
+        self, world: World, accounts: Accounts, signer: Signer, *, width: int = pictures.WIDTH
+    ) -> None:
+        """`width` of the covers in pixels: small ones cost whoever keeps them less."""
         self._world = world
         self._accounts = accounts
         self._signer = signer
+        self._width = width
         self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._kept_bytes = 0
         self.calls: Counter[str] = Counter()
@@ -68,7 +72,9 @@ class CoversHost:
     async def _cover(self, isbn: str) -> web.StreamResponse:
         match self.kind_of(isbn):
             case CoverKind.PICTURE:
-                return _jpeg(await self._picture("cover", isbn, pictures.cover))
+                return _jpeg(
+                    await self._picture("cover", isbn, lambda text: pictures.cover(text, self._width))
+                )
             case CoverKind.PLACEHOLDER:
                 return await self._placeholder(isbn)
             case CoverKind.MISSING:

@@ -7,6 +7,9 @@ import pyvips
 
 _TILE = 640
 
+WIDTH = 300
+"""Pixels of a cover: at most 500 of height (contracts/isbndb.md, section 10)."""
+
 
 PIXEL = bytes.fromhex(
     "47494638396101000100800000ffffff00000021f90401000000002c00000000010001000002024401003b"
@@ -35,10 +38,10 @@ def picture(seed: str, width: int, height: int) -> pyvips.Image:
     return (plain + grain.crop(left, top, width, height)).cast("uchar").copy(interpretation="srgb")
 
 
-def cover(isbn: str) -> bytes:
-    """The `image` of an ISBN: 300 wide and at most 500 high (section 10: at most 500 px)."""
+def cover(isbn: str, width: int = WIDTH) -> bytes:
+    """The `image` of an ISBN: 300 wide and at most 500 high, or smaller in proportion."""
     chance = random.Random(f"size {isbn}")
-    return jpeg(picture(isbn, 300, chance.randint(400, 500)))
+    return jpeg(picture(isbn, width, chance.randint(400, 500) * width // WIDTH))
 
 
 def thumbnail(key: str) -> bytes:

@@ -17,6 +17,7 @@ from alexandria.sandbox.faults import Faults
 from alexandria.sandbox.google_books import GoogleBooks, google_bucket
 from alexandria.sandbox.isbndb import Isbndb
 from alexandria.sandbox.openlibrary import OpenLibrary, openlibrary_bucket
+from alexandria.sandbox.pictures import WIDTH
 from alexandria.sandbox.received import ReceivedCall
 from alexandria.sandbox.routes import Free
 from alexandria.sandbox.signing import Signer
@@ -150,16 +151,17 @@ async def running_sandbox(
     clock: Clock | None = None,
     journal: Path | None = None,
     path_prefix: str = "",
+    cover_width: int = WIDTH,
 ) -> AsyncIterator[Sandbox]:
     """A sandbox on real sockets for the time of the block; port 0 takes a free one.
 
     With a `journal` a later sandbox on the same file remembers what was charged. `path_prefix` ("/isbndb") serves ISBNdb below
-    that path, as a proxy would. Raises InvalidInput for a file that is no journal, OSError for a port that is taken.
+    that path, as a proxy would. `cover_width` is that of its pictures, in pixels. Raises InvalidInput for a file that is no journal, OSError for a port that is taken.
     """
     accounts = Accounts(keys, switches=switches or Switches(), clock=clock or SystemClock(), journal=journal)
     signer = Signer(world.seed)
     provider = Isbndb(world, accounts, Faults(world.seed), signer, path_prefix)
-    covers = CoversHost(world, accounts, signer)
+    covers = CoversHost(world, accounts, signer, width=cover_width)
     google = GoogleBooks(world, accounts)
     free = StandIns(
         accounts,
