@@ -7,7 +7,7 @@ BIN := .venv/bin
 DEMO_DATA := $(if $(filter 0,$(shell id -u)),/var/lib/alexandria/demo-$(firstword $(shell echo '$(CURDIR)' | cksum)),$(CURDIR)/data)
 export ALEXANDRIA_DATA_DIR ?= $(DEMO_DATA)
 
-.PHONY: help setup demo run test soak check mutants bench bench-quota lock clean
+.PHONY: help setup demo run test soak rehearsal check mutants bench bench-quota lock clean
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -39,6 +39,9 @@ test: .venv/installed-dev  ## run the tests; a part of them: make test ARGS="-k 
 
 soak: .venv/installed-dev  ## keep the quota under fire for minutes: make soak SECONDS=180
 	$(BIN)/python -m pytest tests/end_to_end/test_quota_under_fire.py --soak-seconds $(SECONDS) --timeout 0 -s $(ARGS)
+
+rehearsal: setup  ## rehearse a whole provider day with everything, in 13 minutes; make rehearsal ARGS="--short"
+	$(BIN)/python -m alexandria.rehearsal $(ARGS)
 
 check: .venv/installed-dev  ## format, lint, types, import rules
 	$(BIN)/ruff format --check .

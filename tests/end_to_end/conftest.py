@@ -1,4 +1,4 @@
-"""A PostgreSQL that a test may crash."""
+"""A PostgreSQL that a test may crash, and a folder for one of a command's own."""
 
 import os
 import signal
@@ -34,6 +34,14 @@ class FragileServer:
             assert time.monotonic() < give_up_at, "the server does not end"
             time.sleep(0.01)
         self._stack.enter_context(running_server(self._folder))
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that root's PostgreSQL, which runs under another account, may enter; pytest's own is closed to it."""
+    with tempfile.TemporaryDirectory(prefix="alexandria-command-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,14 +9,6 @@ import pytest
 from end_to_end.processes import interrupted, ran, started
 
 WORLD = ("--authors", "14", "--works", "25")
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that root's PostgreSQL, which runs under another account, may enter; pytest's own is closed to it."""
-    with tempfile.TemporaryDirectory(prefix="alexandria-demo-", ignore_cleanup_errors=True) as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
 
 
 def stored_in(folder: Path) -> int:

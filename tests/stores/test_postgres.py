@@ -7,6 +7,7 @@ import pytest
 from psycopg import sql
 
 from alexandria.domain.errors import ConfigurationError, StoreUnavailable
+from alexandria.rehearsal import counting
 from alexandria.stores import (
     authors,
     catalogue,
@@ -46,6 +47,7 @@ STORES = {
     "quota": quota_books.queries,
     "quota_reports": quota_reports.queries,
     "run_reports": run_reports.queries,
+    "rehearsal": counting.queries,
     "schedule": schedule.queries,
 }
 EVERY_QUERY = [(store, name) for store, queries in STORES.items() for name in queries.names()]

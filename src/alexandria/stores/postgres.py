@@ -31,9 +31,9 @@ _MIGRATION_LOCK = 7_230_915_448
 class Queries:
     """The named queries of one `.sql` file beside its store: `-- name: reserve_units` starts one."""
 
-    def __init__(self, file_name: str) -> None:
-        """Read `stores/<file_name>`; a name given twice is a programming error and raises ValueError."""
-        text = resources.files("alexandria.stores").joinpath(file_name).read_text("utf-8")
+    def __init__(self, file_name: str, *, package: str = "alexandria.stores") -> None:
+        """Read a file of the package; a name given twice is a programming error and raises ValueError."""
+        text = resources.files(package).joinpath(file_name).read_text("utf-8")
         parts = re.split(r"^-- name: (\w+)[^\n]*\n", text, flags=re.MULTILINE)
         self._statements: dict[str, str] = {}
         for name, statement in zip(parts[1::2], parts[2::2], strict=True):
