@@ -496,6 +496,8 @@ async def test_more_results_than_a_query_shows_are_asked_in_shorter_spans(
             await app.harvester.take(run_id, waiting[0].position)
         items = await items_of(app, run_id)
         assert len(items) > 3
+        assert (items[0].state, items[0].reason) == ("done", f"asked in {len(items) - 1} parts")
+        assert sum(each.editions_expected for each in items[1:]) == pytest.approx(items[0].editions_expected)
         assert (await progress_of(app, run_id))[0] == RunState.DONE
         dated = {
             str(each.isbn)

@@ -33,7 +33,7 @@ async def ask(app: App, isbns: list[Isbn], *, fresh_for: timedelta | None = None
     """A run over these ISBNs, taken to where it gets."""
     since = app.clock.now() - (app.config.freshness if fresh_for is None else fresh_for)
     async with app.database.connection() as connection:
-        plan = await planning.plan_isbns(connection, isbns, fresh_since=since)
+        plan = await planning.plan_isbns(connection, isbns, fresh_since=since, anew=fresh_for == timedelta(0))
     run_id = await start(app, plan, isbns=len(isbns))
     await take_all(app, run_id)
     return run_id
@@ -137,7 +137,8 @@ async def test_callers_at_the_same_moment_share_one_call_and_nobody_pays_twice(
             outcomes = await outcomes_of(app, run_id)
             assert set(outcomes) <= {"enriched", "found"}
             assert sum(outcomes.values()) == len(wish)
-            assert (await run_of(app, run_id))[1].units == len(wish), "each names what it asked for"
+        units = [(await run_of(app, run_id))[1].units for run_id in runs]
+        assert sum(units) == 30, "what was charged stands under the runs, and once"
 
 
 async def test_what_was_paid_for_survives_a_death_before_it_is_in_the_catalogue(
@@ -260,6 +261,85 @@ async def test_a_free_source_that_fails_costs_its_answer_only(
             assert (item.state, sandbox.spent()) == (ItemState.DONE, 10)
 
 
+async def test_asking_anew_asks_for_what_was_absent_too(world: World, environment_for: Environment) -> None:
+    isbns = [*unknown_isbns(world, 2), *listed_isbns(world)[:2]]
+    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+        await ask(app, isbns)
+        again = await ask(app, isbns, fresh_for=timedelta(0))
+        assert (await run_of(app, again))[1].units == 4
+        assert await outcomes_of(app, again) == {"not_found": 2, "found": 2}
+
+
+async def test_a_list_whose_answer_always_breaks_fails_for_good_after_a_few_turns(
+    world: World, environment_for: Environment
+) -> None:
+    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+        sandbox.faults.add(FaultKind.CUT_BODY, endpoint="bulk")
+        run_id = await ask(app, listed_isbns(world)[:10])
+        for _ in range(4):
+            # The provider is well for everybody else, so that nobody gives it up.
+            await app.isbndb.author_page("Nobody At All", 1, lane=Lane.BULK, consumer="cron")
+            async with app.database.transaction() as connection:
+                await connection.execute("UPDATE harvest_items SET retry_at = NULL")
+            await app.harvester.take(run_id, 1)
+        (item,) = await items_of(app, run_id)
+        assert item.state == ItemState.FAILED
+        assert item.units <= 90, "three turns of three attempts"
+
+
+async def test_what_was_answered_before_a_failure_is_kept(world: World, environment_for: Environment) -> None:
+    isbns = listed_isbns(world)[:100]
+    async with (
+        running_sandbox(world, switches=FAST) as sandbox,
+        app_on(environment_for(sandbox, safe_limit=67, **ALL_DAY)) as app,
+    ):
+        sandbox.faults.add(FaultKind.EMPTY_403, endpoint="bulk", skip=1)
+        run_id = await ask(app, isbns)
+        assert (await outcomes_of(app, run_id)).get("enriched") == 50
+        assert len(await editions_with(app, isbns)) == 50
+
+
+async def test_many_small_wishes_at_once_wait_for_no_connection(
+    world: World, environment_for: Environment
+) -> None:
+    isbns = listed_isbns(world)[:24]
+    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+        runs = []
+        for isbn in isbns:
+            async with app.database.connection() as connection:
+                plan = await planning.plan_isbns(
+                    connection, [isbn], fresh_since=app.clock.now() - app.config.freshness
+                )
+            runs.append(await start(app, plan, lane=Lane.INTERACTIVE, isbns=1))
+        assert (
+            await asyncio.gather(*(app.foreground.work(run_id, seconds=60) for run_id in runs)) == [None] * 24
+        )
+        assert [(await run_of(app, run_id))[0].state for run_id in runs] == [RunState.DONE] * 24
+        assert sandbox.spent() == 24
+        bulk = [call for call in sandbox.calls if call.endpoint == "bulk"]
+        assert len(bulk) < 12, "they share calls"
+
+
+async def test_people_are_asked_about_later_when_nobody_answers(
+    world: World, environment_for: Environment, tmp_path: Path
+) -> None:
+    async with running_sandbox(world, switches=FAST) as sandbox:
+        nowhere = dict.fromkeys(
+            ("ALEXANDRIA_OPENLIBRARY_URL", "ALEXANDRIA_WIKIDATA_URL"), "http://127.0.0.1:9"
+        )
+        async with app_on(free_environment(environment_for, sandbox) | nowhere) as app:
+            files = world.write_dumps(tmp_path, irregular_share=0)
+            await load_into_catalogue(app.database, [files.authors, files.works, files.editions])
+            async with app.database.connection() as connection:
+                plan = await planning.plan_people(
+                    connection, most=50, fresh_since=app.clock.now() - app.config.freshness
+                )
+            run_id = await start(app, plan, people=50)
+            await take_all(app, run_id)
+            (item,) = await items_of(app, run_id)
+            assert (item.state in {"pending", "partial"}, item.total or 0) == (True, 0)
+
+
 async def test_a_run_over_covers_pays_only_where_no_free_source_has_one(
     world: World, environment_for: Environment
 ) -> None:
@@ -300,7 +380,7 @@ async def test_people_are_asked_about_once_those_with_the_most_works_first(
             run_id = await start(app, plan, people=most)
             await take_all(app, run_id)
             (item,) = await items_of(app, run_id)
-            return item.state, item.editions_found
+            return item.state, item.total or 0
 
         assert await people(3) == (ItemState.DONE, 3)
         state, count = await people(100)

@@ -451,6 +451,8 @@ async def test_the_next_worker_takes_over_from_one_that_was_killed(database_url:
             "ALEXANDRIA_DATA_DIR": str(tmp_path),
             "ALEXANDRIA_DATABASE_URL": database_url,
             "ALEXANDRIA_ISBNDB_KEY": "the-isbndb-key",
+            "ALEXANDRIA_ISBNDB_URL": "http://127.0.0.1:9",
+            "ALEXANDRIA_SCHEDULE": "off",
         }
         first = await started(environment, "worker")
         await cloudflare.until(writes=1)
@@ -459,9 +461,11 @@ async def test_the_next_worker_takes_over_from_one_that_was_killed(database_url:
         await second.stderr.readline()  # it works, and so waits for its turn
         first.kill()
         await first.communicate()
-        await cloudflare.until(writes=2)
+        # More than one if the provider, whom nobody plays here, was given up meanwhile.
+        written_by_first = len(cloudflare.received)
+        await cloudflare.until(writes=written_by_first + 1)
         code, _, err = await interrupted(second)
     assert code == 0, err
-    assert len(cloudflare.received) == 2
-    assert gaps(cloudflare)[0] >= TAKEOVER_SECONDS
+    assert len(cloudflare.received) == written_by_first + 1
+    assert gaps(cloudflare)[-1] >= TAKEOVER_SECONDS
     assert "the-kv-token" not in err

@@ -13,6 +13,7 @@ from alexandria import harvesters
 from alexandria.clock import Clock, SystemClock
 from alexandria.config import Config
 from alexandria.domain.errors import ConfigurationError, InvalidInput, ProviderError, QuotaDenied
+from alexandria.domain.plans import needs_key
 from alexandria.domain.quota import Account, Lane, Policy
 from alexandria.domain.quota_status import Forecast, Status
 from alexandria.domain.reconciling import Reconciliation
@@ -31,6 +32,7 @@ from alexandria.providers.wikidata import WikidataProvider
 from alexandria.schedule import Schedule
 from alexandria.sources import FreeSources
 from alexandria.stores.embedded import running_server
+from alexandria.stores.locks import sole_uses
 from alexandria.stores.objects import ObjectStore
 from alexandria.stores.postgres import Database, migrate
 from alexandria.stores.quota import QuotaStore
@@ -96,6 +98,12 @@ def isbndb_account(config: Config) -> Account:
             "ALEXANDRIA_ISBNDB_KEY is not set: get a key at isbndb.com, or try `alexandria sandbox`"
         )
     return Account.of(PROVIDER, config.isbndb_key)
+
+
+def refuse_without_key(config: Config, kind: str) -> None:
+    """Raises ConfigurationError when a run of this kind could never do anything, because no key is set."""
+    if needs_key(kind):
+        isbndb_account(config)
 
 
 def account_of(config: Config, provider: str) -> tuple[Account, Policy]:
@@ -199,24 +207,26 @@ async def running_app(config: Config, database_url: str, *, clock: Clock | None 
                 gateway, base_url=config.wikidata_url, policy=POLICIES[wikidata.PROVIDER]
             )
             free = _free_sources(config, books, google, entities)
-            harvester = Harvester(database, isbndb, IsbnCalls(isbndb, clock), free, clock)
-            async with working_in_foreground(harvester) as foreground:
-                yield App(
-                    config=config,
-                    clock=clock,
-                    database=database,
-                    quota=quota,
-                    quota_reports=QuotaReports(database, quota_clock),
-                    gateway=gateway,
-                    isbndb=isbndb,
-                    openlibrary=books,
-                    google_books=google,
-                    wikidata=entities,
-                    free_sources=free,
-                    harvester=harvester,
-                    foreground=foreground,
-                    objects=ObjectStore.open(objects_address(config)),
-                )
+            calls = IsbnCalls(isbndb, database, clock)
+            async with sole_uses(database_url) as uses:
+                harvester = Harvester(database, uses, isbndb, calls, free, clock)
+                async with working_in_foreground(harvester) as foreground:
+                    yield App(
+                        config=config,
+                        clock=clock,
+                        database=database,
+                        quota=quota,
+                        quota_reports=QuotaReports(database, quota_clock),
+                        gateway=gateway,
+                        isbndb=isbndb,
+                        openlibrary=books,
+                        google_books=google,
+                        wikidata=entities,
+                        free_sources=free,
+                        harvester=harvester,
+                        foreground=foreground,
+                        objects=ObjectStore.open(objects_address(config)),
+                    )
 
 
 def _google_books(gateway: Gateway, config: Config) -> GoogleBooksProvider | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from alexandria.domain.errors import AlexandriaError
-from alexandria.harvest import Harvester, Next
+from alexandria.harvest import Harvester, Next, Outcome
 from alexandria.stores.harvests import HarvestStore, RunState
 
 log = structlog.get_logger()
@@ -22,8 +22,8 @@ MOST_UNITS = 100
 _LOOK_SECONDS = 0.2
 """How often to look whether somebody else has finished an item that is in his hands."""
 
-_STOP_SECONDS = 35.0
-"""How long calls in hand may go on after a stop: longer than a call's time-out, because its answer is paid for."""
+_STOP_SECONDS = 65.0
+"""How long calls in hand may go on after a stop: longer than the time-out of a bulk call, because its answer is paid for."""
 
 _AT_ONCE = 4
 
@@ -37,14 +37,19 @@ class Foreground:
     _is_stopping: bool = False
 
     async def work(self, run_id: str, *, seconds: float = MOST_SECONDS) -> AlexandriaError | None:
-        """Work on a run until it ends or waits, or until the time is over, when the work goes on without the caller.
+        """Work on a run until it ends or waits, or until the time is over: then the calls in hand are finished behind the caller's
+        back, and the rest is left to the workers.
 
-        Returns what made the run wait, if something did. Raises StoreUnavailable.
+        Returns what made the run wait, if this work met it. Raises StoreUnavailable.
         """
-        task = asyncio.create_task(self._work(run_id))
+        is_over = asyncio.Event()
+        task = asyncio.create_task(self._work(run_id, is_over))
         self._tasks.add(task)
         task.add_done_callback(self._forget)
-        done, _ = await asyncio.wait({task}, timeout=seconds)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=seconds)
+        finally:
+            is_over.set()
         return task.result() if done else None
 
     def _forget(self, task: asyncio.Task[AlexandriaError | None]) -> None:
@@ -53,9 +58,13 @@ class Foreground:
             # If its caller is gone nobody else sees it; the run itself is left where a worker finds it.
             log.warning("foreground.failed", reason=f"{type(error).__name__}: {error}")
 
-    async def _work(self, run_id: str) -> AlexandriaError | None:
+    async def _work(self, run_id: str, is_over: asyncio.Event) -> AlexandriaError | None:
         harvester = self.harvester
-        while not self._is_stopping:
+
+        def stopping() -> bool:
+            return self._is_stopping or is_over.is_set()
+
+        while not stopping():
             async with harvester.database.transaction() as connection:
                 harvests, now = HarvestStore(connection), harvester.clock.now()
                 await harvests.finish_run(run_id, now=now)
@@ -63,12 +72,18 @@ class Foreground:
                 due = await harvests.list_due_items(run_id, now=now, limit=_AT_ONCE)
             if run is None or run.state != RunState.RUNNING or run.held:
                 return None
-            outcomes = await asyncio.gather(
-                *(harvester.take(run_id, position, stopping=lambda: self._is_stopping) for position in due)
+            # Whatever becomes of one, the others come to their end: their answers are paid for.
+            came = await asyncio.gather(
+                *(harvester.take(run_id, position, stopping=stopping) for position in due),
+                return_exceptions=True,
             )
+            for each in came:
+                if isinstance(each, BaseException):
+                    raise each
+            outcomes = [each for each in came if isinstance(each, Outcome)]
             paused = [each for each in outcomes if each.next is Next.PAUSED]
             if paused:
-                return paused[0].error
+                return next((each.error for each in paused if each.error is not None), None)
             if not any(each.next is Next.ENDED for each in outcomes):
                 await harvester.clock.sleep(_LOOK_SECONDS)
         return None

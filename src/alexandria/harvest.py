@@ -8,6 +8,7 @@ loses nothing but time.
 
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -39,7 +40,8 @@ from alexandria.providers.isbndb import PROVIDER, IsbndbProvider
 from alexandria.sources import FreeSources
 from alexandria.stores.catalogue import CatalogueStore
 from alexandria.stores.harvesters import AlertStore, HarvesterStore
-from alexandria.stores.harvests import HarvestStore, Item, ItemState, Run, RunState, sole_use
+from alexandria.stores.harvests import HarvestStore, Item, ItemState, Run, RunState
+from alexandria.stores.locks import SoleUses
 from alexandria.stores.postgres import Connection, Database
 
 log = structlog.get_logger()
@@ -90,7 +92,13 @@ async def start_run(
         run_id,
         kind=plan.kind,
         lane=lane,
-        parameters={**parameters, "max_pages": plan.max_pages, "units_expected": plan.units_expected},
+        parameters={
+            **parameters,
+            "max_pages": plan.max_pages,
+            "units_expected": plan.units_expected,
+            "editions_expected": plan.editions_expected,
+            "anew": plan.anew,
+        },
         targets=plan.targets,
         fresh_since=plan.fresh_since,
         now=now,
@@ -197,6 +205,7 @@ class Harvester:
     """Takes items of runs, one at a time, as far as quota and provider allow."""
 
     database: Database
+    sole_uses: SoleUses
     isbndb: IsbndbProvider
     isbn_calls: IsbnCalls
     free_sources: FreeSources
@@ -211,7 +220,7 @@ class Harvester:
             run, item = await harvests.find_run(run_id), await harvests.find_item(run_id, position)
         if run is None or item is None or run.state != RunState.RUNNING or run.held:
             return Outcome(Next.PAUSED)
-        async with sole_use(self.database, _lock_of(item)) as is_ours:
+        async with self.sole_uses.hold(_lock_of(item)) as is_ours:
             # Another run is at the same pages: what it pays for, this one finds stored a moment later.
             return (
                 await self._take_alone(run, position, stopping)
@@ -233,6 +242,9 @@ class Harvester:
         try:
             state = await self._work(turn)
         except StoreUnavailable:
+            # No fault of the item's: if it can be put down at all, this start does not count.
+            with suppress(StoreUnavailable):
+                await self._leave(item, None)
             raise
         except AlexandriaError as error:
             return await self._put_aside(run, item, error)

@@ -70,6 +70,10 @@ async def take_feed(turn: Turn, isbndb: IsbndbProvider) -> ItemState | None:
         cursor, number = page.cursor, number + 1
     most = int(turn.run.parameters.get("max_units", len(outdated)))
     targets = isbn_targets(list(outdated)[:most], editions_each=0)
+    # With a reason the next run reads the same days again: what was asked by then is not outdated any more.
+    cut = (
+        f"{len(outdated) - most:,} more have changed than may be asked for" if len(outdated) > most else None
+    )
 
     async def finish(connection: Connection) -> None:
         harvests = HarvestStore(connection)
@@ -77,12 +81,14 @@ async def take_feed(turn: Turn, isbndb: IsbndbProvider) -> ItemState | None:
         await harvests.advance_item(
             turn.item,
             total=rows,
-            editions_found=len(outdated),
+            editions_found=0,
             editions_new=0,
             works_new=0,
             covers_wanted=0,
             now=now,
         )
+        # Ended here, so that whoever takes it again does not add the same once more.
+        await harvests.leave_item(turn.item, ItemState.DONE, now=now, reason=cut)
 
     await in_transaction(turn.database, finish)
     log.info(

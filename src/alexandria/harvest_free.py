@@ -25,13 +25,14 @@ async def ask_free_sources(turn: Turn, free: FreeSources, isbns: Sequence[Isbn])
     a cover's address; for a run over covers, the latter. Raises StoreUnavailable and nothing else.
     """
     freshness, now = turn.run.created_at - turn.run.fresh_since, turn.clock.now()
+    # The one that is asked about all of them decides: the other is asked about what it leaves open.
+    first = openlibrary.PROVIDER if free.openlibrary is not None else google_books.PROVIDER
     async with turn.database.connection() as connection:
-        store = IsbnAnswerStore(connection)
         standing = {
             isbn: answer
-            for source in _SOURCES
-            for isbn, answer in (await store.find(source, isbns)).items()
-            if answer.asks_again_at(freshness) > now and (freshness or answer.asked_at > turn.run.created_at)
+            for isbn, answer in (await IsbnAnswerStore(connection).find(first, isbns)).items()
+            if answer.asks_again_at(freshness) > now
+            and (not turn.asks_anew or answer.asked_at > turn.run.created_at)
         }
     asked = await ask_free(
         free,
@@ -99,6 +100,7 @@ async def _absorb(
             covers_wanted=gained.covers_wanted,
             outcomes=outcomes,
             sources=sources,
+            is_progress=bool(outcomes),
             now=turn.clock.now(),
         )
         return outcomes

@@ -8,7 +8,7 @@ import structlog
 
 from alexandria.clock import Clock
 from alexandria.domain.catalogue import RecordKind
-from alexandria.domain.errors import QuotaDenied
+from alexandria.domain.errors import AlexandriaError, QuotaDenied
 from alexandria.domain.isbn import Isbn
 from alexandria.domain.isbn_outcomes import IsbnOutcome, Outcomes
 from alexandria.domain.plans import Kind, consumer_of
@@ -21,7 +21,7 @@ from alexandria.sources import FreeSources
 from alexandria.stores.catalogue import CatalogueStore
 from alexandria.stores.harvests import HarvestStore, ItemState
 from alexandria.stores.isbn_answers import IsbnAnswerStore
-from alexandria.stores.postgres import Connection, in_transaction
+from alexandria.stores.postgres import Connection, Database, in_transaction
 
 log = structlog.get_logger()
 
@@ -41,28 +41,32 @@ _Key = tuple[Lane, str, str | None]
 
 @dataclass
 class _Gathering:
-    """ISBNs that go into one call, and how many asked for them."""
+    """ISBNs that go into one call, which caller was the first to want each, and in whose names they ask."""
 
-    isbns: dict[Isbn, None] = field(default_factory=dict)
+    isbns: dict[Isbn, int] = field(default_factory=dict)
     jobs: list[str | None] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Share:
-    """One caller's part of a call. `is_shared`: others had a part, so that its units stand under nobody's job."""
+    """One caller's part of a call; its records are stored."""
 
     batch: BookBatch
-    units: int
-    is_shared: bool
+    changed: set[str]
+    """Keys of records that say something new."""
+    units_shared: int
+    """Units of a call that others had a part in, so that they stand under nobody's job: of the ISBNs that this caller was the first to
+    want. An attempt that brought nothing is charged to nobody's run then."""
 
 
 class IsbnCalls:
     """Gathers the ISBNs that this process's callers want at about the same time into one bulk call."""
 
-    def __init__(self, isbndb: IsbndbProvider, clock: Clock) -> None:
+    def __init__(self, isbndb: IsbndbProvider, database: Database, clock: Clock) -> None:
         self._isbndb = isbndb
+        self._database = database
         self._clock = clock
-        self._open: dict[_Key, tuple[_Gathering, asyncio.Task[BookBatch]]] = {}
+        self._open: dict[_Key, tuple[_Gathering, asyncio.Task[tuple[BookBatch, set[str]]]]] = {}
 
     async def ask(
         self,
@@ -81,25 +85,30 @@ class IsbnCalls:
         key = lane, consumer, job if is_alone else None
         if key not in self._open:
             fresh = _Gathering()
-            self._open[key] = fresh, asyncio.create_task(self._send(key, fresh))
+            task = asyncio.create_task(self._send(key, fresh))
+            # Its callers see what went wrong; if all of them are gone nobody has to.
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._open[key] = fresh, task
         gathering, task = self._open[key]
-        gathering.isbns.update(dict.fromkeys(isbns))
+        caller = len(gathering.jobs)
         gathering.jobs.append(job)
-        # A caller who goes away takes nothing from the others.
-        batch = await asyncio.shield(task)
+        for isbn in isbns:
+            gathering.isbns.setdefault(isbn, caller)
+        # A caller who goes away takes nothing from the others, and nothing that was paid for.
+        batch, changed = await asyncio.shield(task)
         mine = set(isbns)
-        records = tuple(each for each in batch.records if Isbn(each.key) in mine)
         part = replace(
             batch,
-            records=records,
+            records=tuple(each for each in batch.records if Isbn(each.key) in mine),
             absent=tuple(each for each in batch.absent if each in mine),
             unclear=tuple(each for each in batch.unclear if each in mine),
             unasked=tuple(each for each in batch.unasked if each in mine),
         )
-        is_shared = len(gathering.jobs) > 1
-        return Share(part, len(records) + len(part.absent) + len(part.unclear), is_shared)
+        answered = (*(Isbn(each.key) for each in part.records), *part.absent, *part.unclear)
+        first = sum(gathering.isbns[each] == caller for each in answered)
+        return Share(part, changed, first if len(gathering.jobs) > 1 else 0)
 
-    async def _send(self, key: _Key, gathering: _Gathering) -> BookBatch:
+    async def _send(self, key: _Key, gathering: _Gathering) -> tuple[BookBatch, set[str]]:
         await self._clock.sleep(GATHERING_SECONDS)
         del self._open[key]
         lane, consumer, _ = key
@@ -109,26 +118,46 @@ class IsbnCalls:
 
     async def _ask_what_fits(
         self, isbns: Sequence[Isbn], lane: Lane, consumer: str, job: str | None
-    ) -> BookBatch:
-        """All of them, or as many as there are units left for; the rest is `unasked`, with the denial as `failure`."""
-        answered = BookBatch()
+    ) -> tuple[BookBatch, set[str]]:
+        """All of them, or as many as there are units left for; the rest is `unasked`, with what stopped it as `failure`.
+
+        Each part is stored before the next one is asked for. Returns also the keys about which something new was said.
+        """
+        answered, changed = BookBatch(), set[str]()
         rest = list(isbns)
         size = len(rest)
         while rest:  # ends: something is answered, or the size is halved
             try:
                 batch = await self._isbndb.books(rest[:size], lane=lane, consumer=consumer, job=job)
-            except QuotaDenied as denial:
-                if size > 1 and denial.reason in _TOO_MANY:
+            except AlexandriaError as error:
+                is_too_many = isinstance(error, QuotaDenied) and error.reason in _TOO_MANY
+                if size > 1 and is_too_many:
                     size = (size + 1) // 2
                     continue
                 if not (answered.records or answered.absent or answered.unclear):
                     raise
-                return answered.and_then(BookBatch(unasked=tuple(rest), failure=denial))
+                return answered.and_then(BookBatch(unasked=tuple(rest), failure=error)), changed
+            changed |= await self._store(batch)
             answered = answered.and_then(batch)
             rest = rest[size:]
             if batch.failure is not None:
-                return answered.and_then(BookBatch(unasked=tuple(rest)))
-        return answered
+                return answered.and_then(BookBatch(unasked=tuple(rest))), changed
+        return answered, changed
+
+    async def _store(self, batch: BookBatch) -> set[str]:
+        """Keep what was paid for, before anything else happens to it; returns the keys about which something new was said."""
+
+        async def store(connection: Connection) -> set[str]:
+            changed = await CatalogueStore(connection).save_records(batch.records)
+            await IsbnAnswerStore(connection).save(
+                PROVIDER,
+                found=sorted({record.key for record in batch.records}),
+                absent=sorted(map(str, batch.absent)),
+                asked_at=self._clock.now(),
+            )
+            return set(changed)
+
+        return await in_transaction(self._database, store)
 
 
 async def take_isbns(turn: Turn, calls: IsbnCalls, free: FreeSources) -> ItemState | None:
@@ -153,13 +182,12 @@ async def take_isbns(turn: Turn, calls: IsbnCalls, free: FreeSources) -> ItemSta
         job=turn.job,
         is_alone=turn.run.is_capped,
     )
-    enriched = await _store(turn, share.batch)
-    outcomes = _outcomes_of(share.batch, enriched)
+    outcomes = _outcomes_of(share.batch, share.changed)
     await _absorb(
         turn,
         [record.key for record in share.batch.records],
         outcomes,
-        units_shared=share.units if share.is_shared else 0,
+        units_shared=share.units_shared,
     )
     if share.batch.failure is not None:
         raise share.batch.failure
@@ -181,7 +209,7 @@ async def _take_known(turn: Turn, isbns: Sequence[Isbn]) -> Outcomes:
     for isbn, answer in answers.items():
         until = answer.asks_again_at(freshness)
         is_of_this_run = answer.asked_at > turn.run.created_at
-        if not is_of_this_run and (until <= turn.clock.now() or not freshness):
+        if not is_of_this_run and (until <= turn.clock.now() or turn.asks_anew):
             continue
         if answer.misses:
             reason = None if is_of_this_run else f"is not asked for again before {until:%Y-%m-%d %H:%M} UTC"
@@ -202,22 +230,6 @@ def _paid_for(outcomes: Outcomes) -> list[str]:
         for isbn, (outcome, _) in outcomes.items()
         if outcome in {IsbnOutcome.FOUND, IsbnOutcome.SKIPPED_FRESH}
     ]
-
-
-async def _store(turn: Turn, batch: BookBatch) -> set[str]:
-    """Keep what was paid for, before anything else happens to it; returns the keys about which something new was said."""
-
-    async def store(connection: Connection) -> set[str]:
-        changed = await CatalogueStore(connection).save_records(batch.records)
-        await IsbnAnswerStore(connection).save(
-            PROVIDER,
-            found=sorted({record.key for record in batch.records}),
-            absent=sorted(map(str, batch.absent)),
-            asked_at=turn.clock.now(),
-        )
-        return set(changed)
-
-    return await in_transaction(turn.database, store)
 
 
 async def _absorb(
@@ -241,6 +253,7 @@ async def _absorb(
             covers_wanted=gained.covers_wanted,
             outcomes=outcomes,
             units_shared=units_shared,
+            is_progress=bool(outcomes),
             now=turn.clock.now(),
         )
 

@@ -1,6 +1,6 @@
 """Harvesting pages: an author's books, a month's, a subject's, page after page, each paid for once."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -11,7 +11,7 @@ from alexandria.domain.catalogue import RecordKind
 from alexandria.domain.dates import PartialDate
 from alexandria.domain.errors import ProviderUnavailable
 from alexandria.domain.plans import consumer_of
-from alexandria.domain.targets import TargetKind
+from alexandria.domain.targets import Target, TargetKind
 from alexandria.enrich import Absorbed, absorb
 from alexandria.harvest_turns import Turn
 from alexandria.providers.isbndb import MOST_RESULTS, PROVIDER, BookPage, IsbndbProvider
@@ -56,7 +56,7 @@ async def _split(turn: Turn, first: Page) -> bool:
     parts = turn.target.parts(today=turn.clock.now().date())
     if not parts:
         return False
-    await _absorb_page(turn, first, next_page=2, parts=len(parts))
+    await _absorb_page(turn, first, next_page=2, parts=parts)
     return True
 
 
@@ -128,7 +128,7 @@ def _as_partial(day: date | None) -> PartialDate | None:
     return PartialDate(day.year, day.month, day.day) if day else None
 
 
-async def _absorb_page(turn: Turn, page: Page, *, next_page: int, parts: int = 0) -> bool:
+async def _absorb_page(turn: Turn, page: Page, *, next_page: int, parts: Sequence[Target] = ()) -> bool:
     """Bring a page's records into the catalogue and move the item past it, in one transaction; returns whether the run goes on.
 
     With `parts`, what the query is split into becomes further items of the run.
@@ -144,10 +144,13 @@ async def _absorb_page(turn: Turn, page: Page, *, next_page: int, parts: int = 0
             subject = turn.item.subject if turn.target.kind is TargetKind.AUTHOR else None
             gained = await absorb(connection, records, bibliography_of=subject)
             await PageStore(connection).mark_absorbed(page, now=now)
+        item = replace(turn.item, next_page=next_page)
         if parts:
-            await harvests.add_items(turn.run.id, turn.target.parts(today=now.date()), now=now)
+            # Ended here, so that whoever takes it again never reads the whole besides its parts.
+            await harvests.add_items(turn.run.id, parts, now=now)
+            await harvests.leave_item(item, ItemState.DONE, now=now, reason=f"asked in {len(parts)} parts")
         return await harvests.advance_item(
-            replace(turn.item, next_page=next_page),
+            item,
             total=page.total,
             editions_found=len(set(page.record_keys)),
             editions_new=gained.editions_new,

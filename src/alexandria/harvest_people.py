@@ -15,7 +15,8 @@ AT_ONCE = 50
 async def take_people(turn: Turn, free: FreeSources) -> ItemState | None:
     """Ask about authors who are due, those with the most works first, until as many were asked about as the item wants.
 
-    Raises ProviderUnavailable when a source fails, so that the rest is asked about later: who was asked about is remembered.
+    Who was asked about is remembered, and counted in the item's `total`. Raises ProviderUnavailable when a source fails and QuotaDenied
+    when it may not be asked now, so that the rest is asked about later.
     """
     asked = [
         name
@@ -23,9 +24,11 @@ async def take_people(turn: Turn, free: FreeSources) -> ItemState | None:
         if source is not None
     ]
     most = int(turn.run.parameters["people"])
-    done = turn.item.editions_found
+    done = turn.item.total or 0
     since = turn.run.fresh_since
-    while asked and done < most:  # ends: whoever was asked about is not due any more, and a failure raises
+    while (
+        asked and done < most
+    ):  # ends: whoever was asked about is not due any more, and nobody asked about ends it
         if turn.stopping():
             return None
         async with turn.database.connection() as connection:
@@ -43,22 +46,31 @@ async def take_people(turn: Turn, free: FreeSources) -> ItemState | None:
             freshness=turn.clock.now() - since,
         )
         async with turn.database.transaction() as connection:
+            store = AuthorStore(connection)
+            open_still = {
+                key for source in asked for key in await store.find_to_ask(due, source, since=since)
+            }
+            remembered = len(due) - len(open_still)
+            done += remembered
             goes_on = await HarvestStore(connection).advance_item(
                 turn.item,
-                total=None,
-                editions_found=len(due),
+                total=done,
+                editions_found=0,
                 editions_new=0,
                 works_new=0,
                 covers_wanted=0,
                 sources={
-                    **{source: f"{count:,} found" for source, count in came.found.items()},
+                    **dict.fromkeys((*came.found, *came.absent), "answered"),
                     **{source: f"skipped: {reason}" for source, reason in came.skipped.items()},
+                    **{source: f"failed: {reason}" for source, reason in came.failed.items()},
                 },
+                is_progress=remembered > 0,
                 now=turn.clock.now(),
             )
-        done += len(due)
-        if came.failed:
-            source, reason = next(iter(came.failed.items()))
+        if came.denied is not None:
+            raise came.denied
+        if came.failed or not remembered:
+            source, reason = next(iter(came.failed.items()), (asked[0], "told nothing about anybody"))
             raise ProviderUnavailable(source, reason)
         if not goes_on:
             return None

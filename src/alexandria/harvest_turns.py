@@ -39,3 +39,8 @@ class Turn:
     def free_job(self) -> str:
         """The same for calls that cost none of the units that the run is charged for."""
         return f"{self.job}/free"
+
+    @property
+    def asks_anew(self) -> bool:
+        """Whether ISBNs are asked for however fresh their answers are, but for those of this very run."""
+        return bool(self.run.parameters.get("anew"))

@@ -11,7 +11,7 @@ from alexandria.domain.names import is_generic, name_key
 from alexandria.domain.plans import Kind, Plan, PlanLine
 from alexandria.domain.targets import Span, Target, TargetKind, isbn_targets, month_span
 from alexandria.domain.yields import Experience, Yields, guess_isbn, guess_new_pages, guess_pages
-from alexandria.providers.isbndb import MOST_NAME_CHARACTERS, PAGE_SIZE, PROVIDER
+from alexandria.providers.isbndb import MOST_NAME_CHARACTERS, MOST_RESULTS, PAGE_SIZE, PROVIDER
 from alexandria.stores.catalogue import CatalogueStore
 from alexandria.stores.harvest_pages import PageStore
 from alexandria.stores.harvests import HarvestStore
@@ -163,14 +163,15 @@ async def plan_new_releases(
     )
 
 
-async def plan_isbns(connection: Connection, isbns: Sequence[Isbn], *, fresh_since: datetime) -> Plan:
-    """Plan to ask for some ISBNs. Raises InvalidInput for none, or for more than a run takes."""
+async def plan_isbns(
+    connection: Connection, isbns: Sequence[Isbn], *, fresh_since: datetime, anew: bool = False
+) -> Plan:
+    """Plan to ask for some ISBNs, `anew` however fresh their answers are. Raises InvalidInput for none, or for more than a run takes."""
     wanted = list(dict.fromkeys(isbns))
     if not 1 <= len(wanted) <= MOST_ISBNS:
         raise InvalidInput("isbns", len(wanted), f"must be 1 to {MOST_ISBNS:,} different ones")
-    return await _plan_calls(
-        connection, Kind.ISBNS, isbn_targets(wanted, editions_each=guess_isbn(is_held=False)), fresh_since
-    )
+    targets = isbn_targets(wanted, editions_each=guess_isbn(is_held=False))
+    return replace(await _plan_calls(connection, Kind.ISBNS, targets, fresh_since), anew=anew)
 
 
 async def plan_covers(connection: Connection, isbns: Sequence[Isbn], *, fresh_since: datetime) -> Plan:
@@ -201,7 +202,7 @@ async def plan_updates(connection: Connection, *, now: datetime) -> Plan:
             f"{FEED_NOT_GRANTED}; it is not asked again before {refused_at + FEED_REFUSED_FOR:%Y-%m-%d %H:%M} UTC"
         )
     feed = Target(TargetKind.FEED, "updates", "the update feed", units_expected=0)
-    return await _plan_calls(connection, Kind.UPDATES, [feed], now)
+    return replace(await _plan_calls(connection, Kind.UPDATES, [feed], now), anew=True)
 
 
 async def plan_people(connection: Connection, *, most: int, fresh_since: datetime) -> Plan:
@@ -217,7 +218,9 @@ async def plan_gaps(
 ) -> Plan:
     """Plan to fill gaps: pages of authors of whom the provider has more than we read, then editions that lack fields."""
     _check_units(max_units)
-    authors = await HarvestStore(connection).list_authors_with_gaps(page_size=PAGE_SIZE, limit=max_units)
+    authors = await HarvestStore(connection).list_authors_with_gaps(
+        page_size=PAGE_SIZE, window=MOST_RESULTS, limit=max_units
+    )
     people = await _plan_people(
         connection, Kind.GAPS, authors, max_pages=max_pages, fresh_since=fresh_since, now=now, whole=True
     )
@@ -273,7 +276,7 @@ def _month(field: str, text: str) -> int:
 async def read_experiences(connection: Connection, *, since: datetime) -> list[Experience]:
     """How what was expected since then compares with what came."""
     return [
-        Experience(TargetKind(each.target), each.units, each.editions_expected, each.editions_new)
+        Experience(TargetKind(each.target), each.units_expected, each.editions_expected, each.editions_new)
         for each in await HarvestStore(connection).list_yields(since=since)
     ]
 

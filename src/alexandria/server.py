@@ -43,8 +43,10 @@ from alexandria.config import Config
 from alexandria.dashboard import page
 from alexandria.domain.covers import CoverState
 from alexandria.domain.errors import ConfigurationError
+from alexandria.domain.plans import Kind, needs_key
 from alexandria.jobs.worker import GRACE, Worker
 from alexandria.stores.covers import CoverStore
+from alexandria.stores.harvests import HarvestStore
 
 log = structlog.get_logger()
 
@@ -184,11 +186,13 @@ class Keeper:
         self.state.crashes += 1
 
     async def _wait_for_work(self) -> None:
-        """Without a key only covers can be fetched, and while nobody wants one there is nothing to do."""
+        """Without a key only covers can be fetched and free sources asked, and while nobody wants that there is nothing to do."""
         while not self._stopping.is_set() and not self.app.config.isbndb_key:
             async with self.app.database.connection() as connection:
                 counts = await CoverStore(connection).counts()
-            if counts[CoverState.WANTED] or counts[CoverState.FAILED]:
+                free = [kind for kind in Kind if not needs_key(kind)]
+                runs = await HarvestStore(connection).list_runs_to_feed(self.app.clock.now(), kinds=free)
+            if counts[CoverState.WANTED] or counts[CoverState.FAILED] or runs:
                 return
             self.state.state = "idle"
             await self._pause(IDLE_LOOK_SECONDS)

@@ -269,6 +269,8 @@ class EnrichedAuthors:
     """Authors that Open Library has merged into others: key -> key. The catalogue keeps both for a person to decide."""
     skipped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    denied: QuotaDenied | None = None
+    """Why one of the sources may not be asked now, if that is so."""
     set_aside: list[Dropped] = field(default_factory=list)
 
     def count(self, source: str, outcomes: Iterable[AskOutcome]) -> None:
@@ -399,6 +401,8 @@ class _EnrichingAuthors:
     def _note_failure(self, source: str, error: AlexandriaError) -> None:
         place = self.result.skipped if isinstance(error, QuotaDenied) else self.result.failed
         place[source] = str(error)
+        if isinstance(error, QuotaDenied):
+            self.result.denied = error
         log.warning(
             "source.not_answered", source=source, reason=str(error), consumer=self._caller["consumer"]
         )

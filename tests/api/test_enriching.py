@@ -300,31 +300,31 @@ async def test_what_the_feed_says_has_changed_is_asked_for_again(desk: Desk, wor
     for start in range(0, len(isbns), 100):
         await batch(desk, every(isbns[start : start + 100]))
     spent = desk.sandbox.spent("a-key")
-    first = (await desk.client.post("/api/harvest/updates", {})).json
+    first = (await desk.client.post("/api/harvest/updates", {"max_units": 100})).json
     assert (first["state"], first["units_used"]) == ("done", 0), (
         "what was just asked for is newer than the feed"
     )
     desk.clock.advance(timedelta(hours=30))
-    changed = (await desk.client.post("/api/harvest/updates", {})).json
+    changed = (await desk.client.post("/api/harvest/updates", {"max_units": 100})).json
     assert changed["state"] == "done"
     assert 0 < changed["units_used"] < len(isbns) / 4
     assert desk.sandbox.spent("a-key") == changed["units_used"], "a new day began"
     assert spent > 0
-    again = (await desk.client.post("/api/harvest/updates", {})).json
+    again = (await desk.client.post("/api/harvest/updates", {"max_units": 100})).json
     assert again["units_used"] == 0
 
 
 async def test_a_plan_without_the_feed_is_asked_once_a_day_and_its_key_stays_in_use(
     desk: Desk, world: World
 ) -> None:
-    refused = await desk.client.post("/api/harvest/updates", {})
+    refused = await desk.client.post("/api/harvest/updates", {"max_units": 100})
     assert (refused.status, refused.json["failed"]) == (200, 1), refused.json
     assert "does not include the update feed" in refused.json["errors"][0]["error"]
-    later = await desk.client.post("/api/harvest/updates", {})
+    later = await desk.client.post("/api/harvest/updates", {"max_units": 100})
     assert (later.status, "not asked again before" in later.json["detail"]) == (409, True)
     assert (await batch(desk, every(listed_isbns(world)[:2]))).json["found"] == 2
     desk.clock.advance(timedelta(hours=25))
-    assert (await desk.client.post("/api/harvest/updates", {})).status == 200
+    assert (await desk.client.post("/api/harvest/updates", {"max_units": 100})).status == 200
 
 
 async def test_gaps_are_filled_pages_first(desk: Desk, world: World) -> None:

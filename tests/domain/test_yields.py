@@ -49,13 +49,15 @@ def test_what_buys_most_for_a_unit_comes_first_and_what_is_free_before_it() -> N
 
 
 def test_experience_corrects_the_guess_the_more_the_more_there_is_of_it() -> None:
-    disappointing = Experience(TargetKind.AUTHOR, units=980, editions_expected=1000, editions_new=100)
+    disappointing = Experience(
+        TargetKind.AUTHOR, units_expected=980, editions_expected=1000, editions_new=100
+    )
     yields = Yields.learnt([disappointing])
     assert yields.factors[TargetKind.AUTHOR] == pytest.approx(0.02 + 0.98 * 0.1)
     assert yields.factors[TargetKind.ISBNS] == 1
-    little = Experience(TargetKind.AUTHOR, units=1, editions_expected=50, editions_new=0)
+    little = Experience(TargetKind.AUTHOR, units_expected=1, editions_expected=50, editions_new=0)
     assert Yields.learnt([little]).factors[TargetKind.AUTHOR] > 0.9
-    lucky = Experience(TargetKind.MONTH, units=1000, editions_expected=1, editions_new=1000)
+    lucky = Experience(TargetKind.MONTH, units_expected=1000, editions_expected=1, editions_new=1000)
     assert Yields.learnt([lucky]).factors[TargetKind.MONTH] == 10, "never beyond all measure"
     page, isbn = target(TargetKind.AUTHOR, 1, 4), target(TargetKind.ISBNS, 1, 0.5)
     assert Yields.learnt([]).in_order([isbn, page]) == [page, isbn]

@@ -239,7 +239,7 @@ async def test_isbns_are_enriched_once_and_what_is_open_is_shown(
     told = json.loads(out)
     assert (code, told["units"], told["units_remaining"], told["lines"]) == (0, 0, 12_995, []), err
     (isbns,) = told["accuracy"]
-    assert (isbns["target"], isbns["units"], isbns["editions_new"]) == ("isbns", 5, 4)
+    assert (isbns["target"], isbns["units_expected"], isbns["editions_new"]) == ("isbns", 6, 4)
 
 
 async def test_runs_are_paused_cancelled_and_reported_and_harvesters_switched(

@@ -1,7 +1,7 @@
 """The harvesters over HTTP: small wishes are fulfilled while the caller waits, larger ones as a run; both say the same."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
@@ -13,8 +13,8 @@ from alexandria.api import enriching_shapes as shapes
 from alexandria.api.context import Responses, TheApp
 from alexandria.api.harvests import show_plan
 from alexandria.api.health import quota_status, read_status
-from alexandria.api.problems import Refusal, refusal_of
-from alexandria.app import App, isbndb_account
+from alexandria.api.problems import QUOTA_LIMITED, Refusal, refusal_of
+from alexandria.app import App, refuse_without_key
 from alexandria.covers import hasten_covers
 from alexandria.domain.errors import AlexandriaError, InvalidInput, QuotaDenied
 from alexandria.domain.isbn import parse_each
@@ -61,6 +61,7 @@ class _Result:
     errors: list[tuple[str, str]]
     work: dict[str, Any]
     stopped_by: AlexandriaError | None
+    is_small: bool
 
     @property
     def failed_targets(self) -> list[shapes.FailedTarget]:
@@ -72,11 +73,16 @@ class _Result:
         ]
 
 
-async def _do(app: App, plan: Plan, *, parameters: Mapping[str, object], small: Lane) -> _Result:
-    """Start a run for a plan; work on a small one at once, in the lane `small`, and leave a larger one to the workers."""
-    isbndb_account(app.config)  # without a key the run could never do anything: say so now
+async def _do(
+    app: App, plan: Plan, *, parameters: Mapping[str, object], small: Lane, most: int | None = None
+) -> _Result:
+    """Start a run for a plan; work on a small one at once, in the lane `small`, and leave a larger one to the workers.
+
+    `most` is what it may come to where the plan can't tell, because its targets are found on the way.
+    """
+    refuse_without_key(app.config, plan.kind)
     began = app.clock.monotonic()
-    is_small = plan.units_expected <= MOST_UNITS
+    is_small = (plan.units_expected if most is None else most) <= MOST_UNITS
     async with app.database.transaction() as connection:
         run_id = await harvest.start_run(
             connection,
@@ -102,21 +108,26 @@ async def _do(app: App, plan: Plan, *, parameters: Mapping[str, object], small: 
         "duration_ms": round(1000 * (app.clock.monotonic() - began)),
         "quota": await quota_status(app),
     }
-    return _Result(run, progress, items, outcomes, errors, work, stopped_by)
+    return _Result(run, progress, items, outcomes, errors, work, stopped_by, is_small)
+
+
+def _refusal_of(app: App, result: _Result) -> Refusal | None:
+    """Why a small run waits, if it does: this work met the reason, or somebody else's on the same run did."""
+    if result.stopped_by is not None:
+        return refusal_of(result.stopped_by, app.clock.now())
+    run = result.run
+    if not result.is_small or run.state != RunState.PAUSED or run.resumes_at is None:
+        return None
+    return Refusal(
+        QUOTA_LIMITED, run.pause_reason or "the quota has no room", run.pause_cause, run.resumes_at
+    )
 
 
 def _answer(app: App, answer: Answer, result: _Result, response: Response) -> Answer:
     """The answer with its status; as a problem document when the quota, or the provider, stopped the run."""
-    if result.stopped_by is not None:
-        refusal = refusal_of(result.stopped_by, app.clock.now())
-        raise Refusal(
-            refusal.kind,
-            refusal.detail,
-            refusal.reason,
-            refusal.retry_at,
-            refusal.retry_after,
-            done=answer.model_dump(mode="json"),
-        )
+    refusal = _refusal_of(app, result)
+    if refusal is not None:
+        raise replace(refusal, done=answer.model_dump(mode="json"))
     if result.run.state == RunState.RUNNING or result.run.state == RunState.PAUSED:
         response.status_code = 202
     response.headers["Location"] = f"/api/runs/{result.run.id}"
@@ -150,7 +161,7 @@ async def enrich_batch(
         )
     fresh_since = _fresh_since(app, refresh=wanted.refresh)
     async with app.database.connection() as connection:
-        plan = await planning.plan_isbns(connection, valid, fresh_since=fresh_since)
+        plan = await planning.plan_isbns(connection, valid, fresh_since=fresh_since, anew=wanted.refresh)
     if wanted.dry_run:
         return await _show(app, plan)
     result = await _do(
@@ -389,7 +400,9 @@ async def harvest_people(
     most = (wanted or shapes.PeopleHarvest()).most
     async with app.database.connection() as connection:
         plan = await planning.plan_people(connection, most=most, fresh_since=_fresh_since(app, refresh=False))
-    return _harvested(await _do(app, plan, parameters={"people": most}, small=Lane.SCHEDULED), app, response)
+    return _harvested(
+        await _do(app, plan, parameters={"people": most}, small=Lane.SCHEDULED, most=most), app, response
+    )
 
 
 async def _harvest(
@@ -397,7 +410,9 @@ async def _harvest(
 ) -> shapes.HarvestAnswer | JSONResponse:
     if wanted.dry_run:
         return await _show(app, plan)
-    result = await _do(app, plan, parameters={"max_units": wanted.max_units}, small=Lane.SCHEDULED)
+    result = await _do(
+        app, plan, parameters={"max_units": wanted.max_units}, small=Lane.SCHEDULED, most=wanted.max_units
+    )
     return _harvested(result, app, response)
 
 

@@ -249,7 +249,7 @@ class Accuracy(Shape):
     """What targets of one kind that ended in the last 30 days were expected to bring, and what they brought."""
 
     target: str
-    units: float
+    units_expected: float
     editions_expected: float = Field(description="Before any correction.")
     editions_new: float
     correction: float = Field(description="What expectations of this kind are multiplied by now.")
@@ -281,7 +281,7 @@ class OutlookAnswer(Shape):
             accuracy=[
                 Accuracy(
                     target=each.kind,
-                    units=each.units,
+                    units_expected=each.units_expected,
                     editions_expected=each.editions_expected,
                     editions_new=each.editions_new,
                     correction=outlook.yields.factors[each.kind],

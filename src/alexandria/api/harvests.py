@@ -12,7 +12,7 @@ from alexandria.api.context import Limit, Offset, Responses, TheApp, TheConnecti
 from alexandria.api.health import read_status
 from alexandria.api.problems import CONFLICT, Refusal
 from alexandria.api.shapes import Pagination
-from alexandria.app import App, isbndb_account
+from alexandria.app import App, isbndb_account, refuse_without_key
 from alexandria.domain.errors import RecordNotFound
 from alexandria.domain.plans import Plan
 from alexandria.domain.quota import Lane
@@ -168,7 +168,7 @@ async def resume_run(
     """Let a paused run go on now. With `retry_failed`, an ended one too: its failed items are tried again."""
     retry_failed = wanted is not None and wanted.retry_failed
     before = await show_run(connection, run_id)
-    isbndb_account(app.config)
+    refuse_without_key(app.config, before.kind.replace("-", "_"))
     if before.state not in _resumable(retry_failed):
         raise Refusal(CONFLICT, f"the run is {before.state}; {_advice(retry_failed)}")
     await harvest.resume_run(connection, run_id, now=app.clock.now(), retry_failed=retry_failed)

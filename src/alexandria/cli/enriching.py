@@ -53,7 +53,9 @@ def enrich(
 
     async def plan(app: App) -> Plan:
         async with app.database.connection() as connection:
-            return await planning.plan_isbns(connection, valid, fresh_since=fresh_since(app, refresh=refresh))
+            return await planning.plan_isbns(
+                connection, valid, fresh_since=fresh_since(app, refresh=refresh), anew=refresh
+            )
 
     run_harvest(
         plan,
@@ -69,10 +71,10 @@ def _read_lines(file: Path) -> list[str]:
         with sys.stdin.buffer if str(file) == "-" else file.open("rb") as source:
             content = source.read(MOST_FILE_BYTES + 1)
         if len(content) > MOST_FILE_BYTES:
-            raise InvalidInput("file", str(file), f"is longer than {MOST_FILE_BYTES:,} bytes")
+            raise InvalidInput("file", file.name, f"is longer than {MOST_FILE_BYTES:,} bytes")
         return [line.strip() for line in content.decode("utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput("file", str(file), f"can't be read as a text: {error}") from error
+        raise InvalidInput("file", file.name, f"can't be read as a text: {error}") from error
 
 
 @harvest_cli.command("updates")
@@ -188,7 +190,7 @@ def show_outlook(as_json: AsJson = False) -> None:
                     "accuracy": [
                         {
                             "target": each.kind,
-                            "units": each.units,
+                            "units_expected": each.units_expected,
                             "editions_expected": each.editions_expected,
                             "editions_new": each.editions_new,
                             "correction": outlook.yields.factors[each.kind],
@@ -217,11 +219,11 @@ def show_outlook(as_json: AsJson = False) -> None:
         )
         console.write_table(
             "Expected and brought in the last 30 days",
-            ("asked for", "units", "expected", "brought", "correction"),
+            ("asked for", "units expected", "editions expected", "brought", "correction"),
             [
                 (
                     each.kind,
-                    round(each.units),
+                    round(each.units_expected),
                     round(each.editions_expected),
                     round(each.editions_new),
                     f"{outlook.yields.factors[each.kind]:.2f}",

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from alexandria import harvest, planning
-from alexandria.app import App, isbndb_account, isbndb_policy
+from alexandria.app import App, isbndb_account, isbndb_policy, refuse_without_key
 from alexandria.cli import console
 from alexandria.cli.running import AsJson, Exit, follow_run, interrupts, with_app
 from alexandria.domain.covers import CoverState
@@ -132,8 +132,8 @@ def harvest_resume(
     """
 
     async def resume(app: App) -> Exit:
-        isbndb_account(app.config)
         async with app.database.transaction() as connection:
+            refuse_without_key(app.config, (await harvest.get_run(connection, run_id)).kind)
             await harvest.resume_run(connection, run_id, now=app.clock.now(), retry_failed=retry_failed)
         return await follow_run(app, run_id, as_json=as_json)
 
@@ -212,7 +212,7 @@ def run_harvest(
         if dry_run:
             await show_plan(app, plan, as_json=as_json)
             return at_best
-        isbndb_account(app.config)
+        refuse_without_key(app.config, plan.kind)
         async with app.database.transaction() as connection:
             run_id = await harvest.start_run(
                 connection,

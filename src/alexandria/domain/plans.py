@@ -35,6 +35,11 @@ _CONSUMERS: Mapping[Kind, str] = {
 }
 
 
+def needs_key(kind: str) -> bool:
+    """Whether runs of this kind ask the provider whose key it is; the others ask sources that cost nothing."""
+    return Kind(kind) is not Kind.PEOPLE
+
+
 def consumer_of(kind: str) -> str:
     """In whose name a kind of run spends (design.md, section 5)."""
     return _CONSUMERS[Kind(kind)]
@@ -76,6 +81,8 @@ class Plan:
     lines: tuple[PlanLine, ...]
     max_pages: int
     fresh_since: datetime
+    anew: bool = False
+    """Whether ISBNs are asked for however fresh their answers are."""
 
     @property
     def targets(self) -> list[Target]:

@@ -116,7 +116,16 @@ class Target:
     def parts(self, *, today: date) -> tuple["Target", ...]:
         """The same in parts, for a query with more results than the provider shows; none when there are no smaller parts."""
         span = month_span(self.name) if self.kind is TargetKind.MONTH and self.span.is_open else self.span
-        return tuple(replace(self, span=each) for each in span.split(today=today))
+        spans = span.split(today=today)
+        return tuple(
+            replace(
+                self,
+                span=each,
+                units_expected=self.units_expected / len(spans),
+                editions_expected=self.editions_expected / len(spans),
+            )
+            for each in spans
+        )
 
 
 ISBNS_AT_ONCE = 100

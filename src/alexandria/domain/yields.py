@@ -10,7 +10,7 @@ PAGE = 100
 """Books on a full page (contracts/isbndb.md, section 11)."""
 
 PRIOR_WEIGHT = 20
-"""How many units of experience the guess below counts for: a handful of calls does not overturn it, a day's work does."""
+"""How many expected units of experience the guess below counts for: a handful of calls does not overturn it, a day's work does."""
 
 _PRIOR = {
     TargetKind.AUTHOR: 0.5,
@@ -29,7 +29,7 @@ class Experience:
     """What ended targets of one kind were expected to bring before any correction, in new editions, and what they brought."""
 
     kind: TargetKind
-    units: float
+    units_expected: float
     editions_expected: float
     editions_new: float
 
@@ -46,7 +46,7 @@ class Yields:
         factors = dict.fromkeys(TargetKind, 1.0)
         for each in experiences:
             if each.editions_expected > 0:
-                weight = each.units / (each.units + PRIOR_WEIGHT)
+                weight = each.units_expected / (each.units_expected + PRIOR_WEIGHT)
                 seen = each.editions_new / each.editions_expected
                 factors[each.kind] = min(10.0, max(0.1, 1 - weight + weight * seen))
         return cls(factors)

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,6 +19,7 @@ from alexandria.app import App, recount_if_due, schedule_of
 from alexandria.covers import fetch_cover
 from alexandria.domain.errors import StoreUnavailable
 from alexandria.domain.isbn import Isbn
+from alexandria.domain.plans import Kind, needs_key
 from alexandria.harvest import Next
 from alexandria.jobs.queue import (
     FETCH_COVER,
@@ -31,6 +32,7 @@ from alexandria.jobs.queue import (
 )
 from alexandria.stores.harvests import HarvestStore
 from alexandria.stores.jobs import QueueDriver
+from alexandria.stores.postgres import Connection, in_transaction
 from alexandria.upkeep import keep_up_if_due
 
 log = structlog.get_logger()
@@ -47,8 +49,8 @@ ITEMS_AT_ONCE = 4
 COVERS_AT_ONCE = max(4, 2 * (os.cpu_count() or 1))
 """Pictures in work at the same time: one half of them waits for the network while the other is computed."""
 
-GRACE = timedelta(seconds=35)
-"""How long jobs may go on after a stop was asked for before they are cancelled: longer than a call's time-out, because an answer
+GRACE = timedelta(seconds=65)
+"""How long jobs may go on after a stop was asked for before they are cancelled: longer than the time-out of a bulk call, because an answer
 that is on its way is paid for."""
 
 
@@ -98,8 +100,13 @@ class Worker:
 
     @property
     def _may_harvest(self) -> bool:
-        """Without a key nothing could be asked, and every item would be put aside for it."""
-        return bool(self.app.config.isbndb_key) and (self.runs is None or bool(self.runs))
+        """Whether any run could be worked on here."""
+        return self.runs is None or bool(self.runs)
+
+    @property
+    def _kinds(self) -> Sequence[Kind] | None:
+        """Kinds of runs that can be worked on here; None for all. Without a key their items would be put aside for it."""
+        return None if self.app.config.isbndb_key else [kind for kind in Kind if not needs_key(kind)]
 
     async def _manager(
         self, stack: AsyncExitStack, name: str, handle: Callable[[Job], Awaitable[None]]
@@ -128,7 +135,14 @@ class Worker:
         if self.runs is not None and item.run_id not in self.runs:
             # Somebody else's run: it stays queued for a worker that works on all.
             raise RetryRequested(TICK, "not this worker's run")
+        if self._kinds is not None and not await self._is_of(item.run_id, self._kinds):
+            raise RetryRequested(TICK, "this worker has no key")
         await self._until_cancelled(self._harvest(item))
+
+    async def _is_of(self, run_id: str, kinds: Sequence[Kind]) -> bool:
+        async with self.app.database.connection() as connection:
+            run = await HarvestStore(connection).find_run(run_id)
+        return run is None or run.kind in kinds
 
     async def _fetch_cover(self, job: Job) -> None:
         wanted = msgspec.json.decode(job.payload or b"", type=FetchCover)
@@ -176,7 +190,7 @@ class Worker:
 
     async def _feed_once(self) -> None:
         async with self.app.database.transaction() as connection:
-            runs = await HarvestStore(connection).list_runs_to_feed(self.app.clock.now())
+            runs = await HarvestStore(connection).list_runs_to_feed(self.app.clock.now(), kinds=self._kinds)
         for run_id in runs if self._may_harvest else []:
             if self.runs is None or run_id in self.runs:
                 await self._feed_run(run_id)
@@ -205,8 +219,10 @@ class Worker:
             await asyncio.sleep(TICK.total_seconds())
 
     async def _feed_run(self, run_id: str) -> None:
-        async with self.app.database.transaction() as connection:
-            await feed_run(connection, run_id, now=self.app.clock.now())
+        async def feed(connection: Connection) -> int:
+            return await feed_run(connection, run_id, now=self.app.clock.now())
+
+        await in_transaction(self.app.database, feed)
 
 
 async def fetch_wanted_cover(app: App, isbn: Isbn) -> None:

@@ -218,7 +218,7 @@ def short() -> Scenario:
         lists_from=0.5,
         foreign_units=15,
         foreign_hours=(0.02, 0.45),
-        list_units=10,
+        list_units=30,
         fault_factor=4.0,
         targets=replace(Targets(), authors=80, covers=150, new_releases=3, per_unit=0.85),
     )

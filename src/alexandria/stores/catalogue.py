@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from psycopg import Rollback
+from psycopg.errors import QueryCanceled
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
@@ -414,8 +416,21 @@ class CatalogueStore:
         return [Isbn(key) for key in await self._keys(queries.list_complete, parameters)]
 
     async def has_subject(self, subject: str) -> bool:
-        """Whether some edition has this subject, upper and lower case alike. Looks at every edition when none has."""
-        return bool((await self._fetch(queries.has_subject, {"subject": subject}))[0][0])
+        """Whether some edition has this subject, upper and lower case alike; also when that could not be found out in time.
+
+        Within a transaction. There is no index on subjects: in a large catalogue a common one is met at once, and for a rare one
+        every edition would be looked at.
+        """
+        is_there = True
+        try:
+            async with self._connection.transaction() as search:
+                await self._connection.execute(queries.limit_search)
+                is_there = bool((await self._fetch(queries.has_subject, {"subject": subject}))[0][0])
+                # Nothing was changed but the time-out, which others need not keep to.
+                raise Rollback(search)
+        except QueryCanceled:
+            pass
+        return is_there
 
     async def count(self) -> Counts:
         """How much there is; a full count, so not for a page that is asked every second."""

@@ -274,6 +274,10 @@ SELECT edition_isbns.isbn
            AND (EXISTS (SELECT FROM contributions WHERE contributions.edition_key = editions.key)
                 OR EXISTS (SELECT FROM work_authors WHERE work_authors.work_key = editions.work_key)))
 
+-- name: limit_search
+-- Until the end of the transaction, or of its savepoint when that is rolled back.
+SELECT set_config('statement_timeout', '2000', true)
+
 -- name: has_subject
 SELECT EXISTS (SELECT FROM editions, unnest(subjects) AS subject WHERE lower(subject) = lower(%(subject)s))
 

@@ -15,7 +15,7 @@ UPDATE harvest_pages SET absorbed_at = %(now)s WHERE provider = %(provider)s AND
 
 -- name: count_fresh_pages
 -- For each query, how many of its first pages need not be asked again, and whether the last of them ends it.
-SELECT query, count(*)::int AS pages, bool_or(NOT has_more) AS is_whole
+SELECT query, count(*)::int AS pages, bool_or(NOT has_more) AND count(*) = max(page) AS is_whole
   FROM harvest_pages
  WHERE provider = %(provider)s AND query = ANY(%(queries)s) AND fetched_at >= %(fresh_since)s
  GROUP BY query

@@ -1,7 +1,6 @@
 """Harvest runs in PostgreSQL: their items, their progress, and the pages that were paid for."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -13,7 +12,7 @@ from psycopg.types.json import Jsonb
 from alexandria.domain.isbn import Isbn
 from alexandria.domain.rollout import PauseCause, Record
 from alexandria.domain.targets import Span, Target, TargetKind
-from alexandria.stores.postgres import Connection, Database, Queries
+from alexandria.stores.postgres import Connection, Queries
 
 queries = Queries("harvests.sql")
 Row = TypeVar("Row")
@@ -147,13 +146,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Yield:
-    """What some items were expected to cost and to bring, and what they did; `editions_new` of none were known before."""
+    """What some items were expected to cost and to bring, uncorrected, and the new editions that they brought."""
 
     target: str
     items: int
     units_expected: float
     editions_expected: float
-    units: int
     editions_new: int
 
 
@@ -230,9 +228,11 @@ class HarvestStore:
         """The latest runs, newest first."""
         return await self._all(Run, queries.list_runs, limit=limit)
 
-    async def list_runs_to_feed(self, now: datetime) -> list[str]:
+    async def list_runs_to_feed(self, now: datetime, *, kinds: Sequence[str] | None = None) -> list[str]:
         """Runs that may have work to hand out now, oldest first."""
-        cursor = await self._connection.execute(queries.list_runs_to_feed, {"now": now})
+        cursor = await self._connection.execute(
+            queries.list_runs_to_feed, {"now": now, "kinds": None if kinds is None else list(kinds)}
+        )
         return [row[0] for row in await cursor.fetchall()]
 
     async def get_progress(self, run_id: str) -> Progress:
@@ -282,11 +282,13 @@ class HarvestStore:
         outcomes: Mapping[str, tuple[str, str | None]] | None = None,
         sources: Mapping[str, str] | None = None,
         units_shared: int = 0,
+        is_progress: bool = True,
         now: datetime,
     ) -> bool:
         """Move an item to its `next_page` with what was brought, in the transaction that absorbs that; returns whether its run goes on.
 
         `outcomes` are those of some of its ISBNs, `sources` what became of asking sources without paid units; `units_shared` were charged to calls that it shared with others.
+        Without `is_progress` its failures and starts go on being counted.
         """
         cursor = await self._connection.execute(
             queries.advance_item,
@@ -294,6 +296,7 @@ class HarvestStore:
                 "outcomes": Jsonb(dict(outcomes or {})),
                 "sources": Jsonb(dict(sources or {})),
                 "units_shared": units_shared,
+                "is_progress": is_progress,
                 "run_id": item.run_id,
                 "position": item.position,
                 "next_page": item.next_page,
@@ -391,9 +394,13 @@ class HarvestStore:
         row = await cursor.fetchone()
         return row[0] if row else None
 
-    async def list_authors_with_gaps(self, *, page_size: int, limit: int) -> list[tuple[str, str]]:
-        """Keys and names of authors of whom the provider has more than we read, at so many results a page, the most first."""
-        parameters = {"page_size": page_size, "limit": limit}
+    async def list_authors_with_gaps(
+        self, *, page_size: int, window: int, limit: int
+    ) -> list[tuple[str, str]]:
+        """Keys and names of authors of whom the provider has more than we read, at so many results a page, the most first.
+
+        `window` is how many results a query shows: what has more is asked for in parts."""
+        parameters = {"page_size": page_size, "window": window, "limit": limit}
         cursor = await self._connection.execute(queries.list_authors_with_gaps, parameters)
         return [(row[0], row[1]) for row in await cursor.fetchall()]
 
@@ -432,17 +439,3 @@ class HarvestStore:
         async with self._connection.cursor(row_factory=class_row(kind)) as cursor:
             await cursor.execute(statement, parameters)
             return await cursor.fetchall()
-
-
-@asynccontextmanager
-async def sole_use(database: Database, name: str) -> AsyncIterator[bool]:
-    """Whether nobody else holds `name` now; if so it is ours until the block ends or the process dies."""
-    async with database.connection() as connection:
-        row = await (await connection.execute(queries.try_lock, {"name": name})).fetchone()
-        if row is None or not row[0]:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            await connection.execute(queries.unlock, {"name": name})

@@ -36,7 +36,8 @@ SELECT id, kind, lane, parameters, state, pause_cause, harvest_runs.pause_reason
 -- name: list_runs_to_feed
 -- Runs that may have work to hand out now: running ones, and paused ones whose time has come.
 SELECT id FROM harvest_runs
- WHERE state = 'running' OR (state = 'paused' AND resumes_at <= %(now)s)
+ WHERE state IN ('running', 'paused') AND (state = 'running' OR resumes_at <= %(now)s)
+   AND (%(kinds)s::text[] IS NULL OR kind = ANY(%(kinds)s))
  ORDER BY created_at, id
 
 -- name: get_progress
@@ -106,7 +107,9 @@ UPDATE harvest_items
        sources = sources || %(sources)s,
        units_shared = units_shared + %(units_shared)s, editions_found = editions_found + %(editions_found)s,
        editions_new = editions_new + %(editions_new)s, works_new = works_new + %(works_new)s,
-       covers_wanted = covers_wanted + %(covers_wanted)s, starts = 1, failures = 0, updated_at = %(now)s
+       covers_wanted = covers_wanted + %(covers_wanted)s,
+       starts = CASE WHEN %(is_progress)s THEN 1 ELSE starts END,
+       failures = CASE WHEN %(is_progress)s THEN 0 ELSE failures END, updated_at = %(now)s
  WHERE run_id = %(run_id)s AND position = %(position)s
 RETURNING (SELECT run.state = 'running' AND harvester.is_enabled AND harvester.paused_at IS NULL
              FROM harvest_runs AS run JOIN harvesters AS harvester ON harvester.name = run.kind
@@ -114,7 +117,10 @@ RETURNING (SELECT run.state = 'running' AND harvester.is_enabled AND harvester.p
 
 -- name: leave_item
 UPDATE harvest_items
-   SET state = %(state)s, reason = %(reason)s, retry_at = %(retry_at)s, failures = failures + %(failures)s,
+   SET state = %(state)s, 
+       -- Who ends an item with a reason does so in the transaction of its last answer; whoever ends it after that has none.
+       reason = CASE WHEN state = %(state)s THEN coalesce(%(reason)s, reason) ELSE %(reason)s END,
+       retry_at = %(retry_at)s, failures = failures + %(failures)s,
        starts = CASE WHEN %(snoozed)s THEN greatest(starts - 1, 0) ELSE starts END, updated_at = %(now)s
  WHERE run_id = %(run_id)s AND position = %(position)s
 
@@ -186,10 +192,11 @@ UPDATE harvest_runs SET state = 'done', finished_at = %(now)s
 RETURNING id
 
 -- name: find_last_feed
--- When the latest run began that read the update feed to its end.
+-- When the latest run began that read the update feed to its end and may ask for all that it told of.
 SELECT max(run.created_at) FROM harvest_runs AS run
   JOIN harvest_items AS item ON item.run_id = run.id
  WHERE run.kind = 'updates' AND run.created_at < %(before)s AND item.target = 'feed' AND item.state IN ('done', 'empty')
+   AND item.reason IS NULL AND run.state <> 'cancelled'
 
 -- name: find_feed_refused_at
 SELECT max(item.updated_at) FROM harvest_runs AS run
@@ -200,20 +207,19 @@ SELECT max(item.updated_at) FROM harvest_runs AS run
 -- What items that ended since then were expected to cost and to bring, and what they did, by what they asked for.
 SELECT item.target, count(*)::int AS items, sum(item.units_expected)::float8 AS units_expected,
        sum(item.editions_expected)::float8 AS editions_expected,
-       sum(item.units_rolled_up + item.units_shared + coalesce(own.units, 0))::int AS units, sum(item.editions_new)::int AS editions_new
+       sum(item.editions_new)::int AS editions_new
   FROM harvest_items AS item
-  LEFT JOIN LATERAL (
-       SELECT sum(units_charged) AS units FROM quota_reservations WHERE job = item.run_id || '/' || item.position
-  ) AS own ON true
  WHERE item.state IN ('done', 'empty') AND item.updated_at >= %(since)s
  GROUP BY item.target
 
 -- name: list_authors_with_gaps
--- Authors of whom the provider has more results than the pages that we read of them, the most first.
+-- Authors of whom the provider has more results than the pages that we read of them, the most first. What has more than a query
+-- shows was asked for in parts.
 SELECT subject, name FROM (
     SELECT DISTINCT ON (subject) subject, name, total - (next_page - 1) * %(page_size)s AS unread
       FROM harvest_items
-     WHERE target = 'author' AND published_from IS NULL AND published_to IS NULL AND state = 'done' AND total IS NOT NULL
+     WHERE target = 'author' AND published_from IS NULL AND published_to IS NULL AND state = 'done'
+       AND total < %(window)s
      ORDER BY subject, updated_at DESC
 ) AS latest
  WHERE unread > 0
@@ -271,10 +277,3 @@ SELECT work_authors.author_key, count(*)::int AS editions
   JOIN editions ON editions.work_key = work_authors.work_key
  WHERE work_authors.author_key = ANY(%(author_keys)s)
  GROUP BY work_authors.author_key
-
--- name: try_lock
--- Held by the connection: the kernel and the server drop it when its process dies.
-SELECT pg_try_advisory_lock(hashtextextended(%(name)s, 0))
-
--- name: unlock
-SELECT pg_advisory_unlock(hashtextextended(%(name)s, 0))

@@ -63,10 +63,9 @@ class IsbnAnswerStore:
     ) -> Sequence[Isbn]:
         """ISBNs of editions with unknown fields (or, with `only_covers`, without a cover's address) that may be asked for now."""
         cursor = await self._connection.execute(
-            queries.list_gaps,
+            queries.list_missing_covers if only_covers else queries.list_gaps,
             {
                 "provider": provider,
-                "only_covers": only_covers,
                 "fresh_since": fresh_since,
                 "now": now,
                 "absent_for": list(ABSENT_FOR),

@@ -22,23 +22,33 @@ SELECT DISTINCT edition_isbns.isbn
 
 -- name: list_gaps
 -- ISBNs of editions that lack what a reader expects, and that may be asked for again: those with the most gaps first, then the
--- newest. What we were told within the freshness, and absences that are still believed, stay out.
-SELECT isbn FROM (
-    SELECT edition_isbns.isbn,
-           (editions.publisher IS NULL)::int + (editions.published IS NULL)::int + (editions.language IS NULL)::int
-               + (editions.pages IS NULL)::int + (editions.cover_url IS NULL)::int AS gaps,
-           editions.published
-      FROM editions
-      JOIN edition_isbns ON edition_isbns.edition_key = editions.key AND edition_isbns.is_first
-      LEFT JOIN isbn_answers AS answer ON answer.provider = %(provider)s AND answer.isbn = edition_isbns.isbn
-     WHERE editions.is_book
-       AND (NOT %(only_covers)s OR editions.cover_url IS NULL)
-       AND (answer.asked_at IS NULL
-            OR answer.misses = 0 AND answer.asked_at < %(fresh_since)s
-            OR answer.misses = 1 AND answer.asked_at < %(now)s::timestamptz - (%(absent_for)s::interval[])[1]
-            OR answer.misses = 2 AND answer.asked_at < %(now)s::timestamptz - (%(absent_for)s::interval[])[2]
-            OR answer.misses > 2 AND answer.asked_at < %(now)s::timestamptz - (%(absent_for)s::interval[])[3])
-) AS candidates
- WHERE gaps > 0
- ORDER BY gaps DESC, published DESC NULLS LAST, isbn
+-- newest. What we were told within the freshness, and absences that are still believed, stay out. In the order of its index.
+SELECT edition_isbns.isbn
+  FROM editions
+  JOIN edition_isbns ON edition_isbns.edition_key = editions.key AND edition_isbns.is_first
+  LEFT JOIN isbn_answers AS answer ON answer.provider = %(provider)s AND answer.isbn = edition_isbns.isbn
+ WHERE editions.is_book
+   AND ((publisher IS NULL)::int + (published IS NULL)::int + (language IS NULL)::int + (pages IS NULL)::int + (cover_url IS NULL)::int) > 0
+   AND (answer.asked_at IS NULL
+        OR answer.misses = 0 AND answer.asked_at < %(fresh_since)s
+        OR answer.misses = 1 AND answer.asked_at < %(now)s::timestamptz - (%(absent_for)s::interval[])[1]
+        OR answer.misses = 2 AND answer.asked_at < %(now)s::timestamptz - (%(absent_for)s::interval[])[2]
+        OR answer.misses > 2 AND answer.asked_at < %(now)s::timestamptz - (%(absent_for)s::interval[])[3])
+ ORDER BY ((publisher IS NULL)::int + (published IS NULL)::int + (language IS NULL)::int + (pages IS NULL)::int
+              + (cover_url IS NULL)::int) DESC, published DESC NULLS LAST, editions.key
+ LIMIT %(limit)s
+
+-- name: list_missing_covers
+-- The same of editions without a cover's address, the newest first.
+SELECT edition_isbns.isbn
+  FROM editions
+  JOIN edition_isbns ON edition_isbns.edition_key = editions.key AND edition_isbns.is_first
+  LEFT JOIN isbn_answers AS answer ON answer.provider = %(provider)s AND answer.isbn = edition_isbns.isbn
+ WHERE editions.is_book AND cover_url IS NULL
+   AND (answer.asked_at IS NULL
+        OR answer.misses = 0 AND answer.asked_at < %(fresh_since)s
+        OR answer.misses = 1 AND answer.asked_at < %(now)s::timestamptz - (%(absent_for)s::interval[])[1]
+        OR answer.misses = 2 AND answer.asked_at < %(now)s::timestamptz - (%(absent_for)s::interval[])[2]
+        OR answer.misses > 2 AND answer.asked_at < %(now)s::timestamptz - (%(absent_for)s::interval[])[3])
+ ORDER BY published DESC NULLS LAST, editions.key
  LIMIT %(limit)s

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import psycopg
 from psycopg import AsyncConnection
@@ -60,6 +60,69 @@ async def lock_session(url: str, name: str, *, application_name: str) -> AsyncIt
         with _reaching():
             await connection.execute(queries.notice_death)
         yield Lock(connection, name)
+
+
+class SoleUses:
+    """Locks of one process on one session of its own: as many at once as are wanted, without a connection for each.
+
+    When the session ends, as with the server, others may take what this process still holds; whoever needs to know asks the server.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._held: set[str] = set()
+        self._session: Connection | None = None
+        self._asking = asyncio.Lock()
+
+    @asynccontextmanager
+    async def hold(self, name: str) -> AsyncIterator[bool]:
+        """Whether nobody else holds `name` now; if so it is ours until the block ends or the process dies. Raises StoreUnavailable."""
+        # A session may take a lock twice, so this process's own callers are told apart here.
+        if name in self._held:
+            yield False
+            return
+        self._held.add(name)
+        try:
+            if not await self._ask(queries.try_take, name):
+                yield False
+                return
+            try:
+                yield True
+            finally:
+                with suppress(StoreUnavailable):  # the lock went with its session
+                    await self._ask(queries.release, name)
+        finally:
+            self._held.discard(name)
+
+    async def close(self) -> None:
+        """Give everything free."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _ask(self, query: str, name: str) -> bool:
+        async with self._asking:
+            with _reaching():
+                if self._session is None or self._session.closed:
+                    self._session = await AsyncConnection.connect(
+                        self._url,
+                        autocommit=True,
+                        connect_timeout=_CONNECT_SECONDS,
+                        application_name="alexandria-locks",
+                    )
+                    await self._session.execute(queries.notice_death)
+                row = await (await self._session.execute(query, {"name": name})).fetchone()
+                return row is not None and bool(row[0])
+
+
+@asynccontextmanager
+async def sole_uses(url: str) -> AsyncIterator[SoleUses]:
+    """A process's locks, given free at the end of the block."""
+    uses = SoleUses(url)
+    try:
+        yield uses
+    finally:
+        await uses.close()
 
 
 @contextmanager

@@ -8,6 +8,9 @@ SELECT set_config('tcp_keepalives_idle', '10', false),
 -- name: try_take
 SELECT pg_try_advisory_lock(hashtextextended(%(name)s, 0));
 
+-- name: release
+SELECT pg_advisory_unlock(hashtextextended(%(name)s, 0));
+
 -- name: is_held
 -- Asks for the lock itself: a pooler between us and the server may have handed us another session.
 -- PostgreSQL shows the two halves of a lock's number in classid and objid, and objsubid 1.

@@ -19,9 +19,10 @@ ALTER TABLE harvest_items
 UPDATE harvest_items SET target = 'month'
   FROM harvest_runs WHERE harvest_runs.id = run_id AND harvest_runs.kind = 'new_releases';
 UPDATE harvest_items AS item
-   SET units_expected = coalesce((run.parameters ->> 'units_expected')::float8, 1)
-                        / (SELECT count(*) FROM harvest_items WHERE run_id = run.id)
-  FROM harvest_runs AS run WHERE run.id = item.run_id;
+   SET units_expected = coalesce((run.parameters ->> 'units_expected')::float8, 1) / counted.items
+  FROM harvest_runs AS run
+  JOIN (SELECT run_id, count(*) AS items FROM harvest_items GROUP BY run_id) AS counted ON counted.run_id = run.id
+ WHERE run.id = item.run_id;
 ALTER TABLE harvest_items ALTER COLUMN target DROP DEFAULT;
 COMMENT ON COLUMN harvest_items.outcomes IS 'of an item with ISBNs: ISBN -> what came of it, as [outcome, reason]';
 
