@@ -1,11 +1,13 @@
 """Configuration: where values come from, what is refused, what is hidden."""
 
-from datetime import timedelta
+import re
+from datetime import time, timedelta
 from pathlib import Path
 
 import pytest
 
 from alexandria import config
+from alexandria.domain.alerting import AlertKind, Severity
 from alexandria.domain.errors import ConfigurationError
 from alexandria.domain.quota import Lane
 
@@ -176,3 +178,50 @@ def test_a_part_of_the_mirrors_settings_is_refused_by_what_is_missing(left_out: 
     missing = ", ".join(rest)
     with pytest.raises(ConfigurationError, match=f"^{missing}: not set"):
         config.load({left_out: MIRROR[left_out]})
+
+
+def test_alerts_are_configured_by_address_level_and_kind() -> None:
+    settings = config.load(
+        {
+            "ALEXANDRIA_ALERT_URLS": "mailto://me:pass@example.org?to=a@b.org,c@d.org  ntfy://topic ntfy://topic",
+            "ALEXANDRIA_ALERT_LEVEL": "Warning",
+            "ALEXANDRIA_ALERTS_OFF": "quota-50, quota_80",
+            "ALEXANDRIA_DIGEST_AT": "07:30",
+        }
+    )
+    assert settings.alert_urls == ("mailto://me:pass@example.org?to=a@b.org,c@d.org", "ntfy://topic")
+    assert settings.alert_level is Severity.WARNING
+    assert settings.alerts_off == {AlertKind.QUOTA_50, AlertKind.QUOTA_80}
+    assert settings.digest_at == time(7, 30)
+    assert (config.load({}).alert_urls, config.load({}).digest_at) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"ALEXANDRIA_ALERT_URLS": "ntfy://a secret-topic"}, "entry 2 is none"),
+        ({"ALEXANDRIA_ALERT_WEBHOOK": "https://example.org"}, "set both, or neither"),
+        ({"ALEXANDRIA_ALERT_WEBHOOK_SECRET": "0123456789abcdef"}, "set both, or neither"),
+        ({"ALEXANDRIA_ALERT_WEBHOOK_SECRET": "secret"}, "needs at least 16 characters"),
+        ({"ALEXANDRIA_ALERT_LEVEL": "loud"}, "must be one of info, warning, critical"),
+        ({"ALEXANDRIA_ALERTS_OFF": "quota"}, "must be some of quota_50"),
+        ({"ALEXANDRIA_DIGEST_AT": "24:00"}, "must be hours and minutes by UTC, such as 07:00"),
+        ({"ALEXANDRIA_DIGEST_AT": "7"}, "must be hours and minutes by UTC, such as 07:00"),
+        ({"ALEXANDRIA_ALERT_DISK_GIB": "-1"}, "must lie between 0 and"),
+    ],
+)
+def test_wrong_settings_of_alerts_are_refused(environment: dict[str, str], told: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(told)) as error:
+        config.load(environment)
+    assert "secret" not in str(error.value).replace("_SECRET", "")
+
+
+def test_where_alerts_go_is_not_shown() -> None:
+    shown = config.show(
+        {
+            "ALEXANDRIA_ALERT_URLS": "tgram://123:secret/1",
+            "ALEXANDRIA_ALERT_WEBHOOK": "https://example.org/secret",
+            "ALEXANDRIA_ALERT_WEBHOOK_SECRET": "0123456789-secret",
+        }
+    )
+    assert "secret" not in str([each.value for each in shown])

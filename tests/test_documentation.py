@@ -8,6 +8,7 @@ import typer
 
 from alexandria import config
 from alexandria.cli.main import cli
+from alexandria.domain.alert_rules import EVERY_KIND
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -58,3 +59,10 @@ def test_every_command_explains_itself_with_an_example(command: str) -> None:
 def test_every_link_between_documents_leads_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8"))
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_every_kind_of_alert_is_in_its_table_as_the_rules_have_it() -> None:
+    page = (ROOT / "docs" / "alerts.md").read_text("utf-8")
+    rows = [line for line in page.splitlines() if re.match(r"\| `\w+` \|", line)]
+    told = [f"| `{each.kind}` | {each.severity} | {each.raised} | {each.cleared} |" for each in EVERY_KIND]
+    assert rows == told

@@ -8,16 +8,18 @@ import pytest
 
 from alexandria import harvest, planning, rollout
 from alexandria.app import App, isbndb_account
+from alexandria.domain.alerting import Alert
 from alexandria.domain.errors import Conflict, InvalidInput
 from alexandria.domain.plans import Kind, consumer_of
 from alexandria.domain.quota import Lane
-from alexandria.domain.rollout import Alert, PauseCause
+from alexandria.domain.rollout import PauseCause
 from alexandria.harvest import Next
 from alexandria.jobs.queue import feed_covers, feed_run
 from alexandria.sandbox.faults import FaultKind
 from alexandria.sandbox.server import running_sandbox
 from alexandria.sandbox.world import World
-from alexandria.stores.harvesters import AlertStore, HarvesterStore
+from alexandria.stores.alerts import AlertStore
+from alexandria.stores.harvesters import HarvesterStore
 from alexandria.stores.harvests import HarvestStore, ItemState, Run, RunState
 from conftest import Environment, SetClock
 from harvesting import FAST, app_on, items_of, listed_isbns, run_of, start, take_all

@@ -5,27 +5,35 @@ import math
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import partial
 
 import structlog
 
 from alexandria import harvesters
+from alexandria.alerts import Watchkeeper, Wishes
 from alexandria.clock import Clock, SystemClock
 from alexandria.config import Config
+from alexandria.domain.alert_rules import GIBIBYTE, AccountReading
+from alexandria.domain.digests import Spent
 from alexandria.domain.errors import ConfigurationError, InvalidInput, ProviderError, QuotaDenied
 from alexandria.domain.plans import needs_key
 from alexandria.domain.quota import Account, Lane, Policy
 from alexandria.domain.quota_status import Forecast, Status
+from alexandria.domain.quota_usage import By, Span
 from alexandria.domain.reconciling import Reconciliation
 from alexandria.foreground import Foreground, working_in_foreground
 from alexandria.harvest import Harvester
 from alexandria.harvest_isbns import IsbnCalls
 from alexandria.mirror import Mirror, Target
+from alexandria.notifying import Sender, Webhook
+from alexandria.notifying import Target as NoticeTarget
 from alexandria.outlook import read_backlog
 from alexandria.providers import google_books, openlibrary, wikidata
 from alexandria.providers.gateway import Gateway
 from alexandria.providers.google_books import GoogleBooksProvider
 from alexandria.providers.isbndb import PROVIDER, IsbndbProvider
+from alexandria.providers.notices import AppriseSender, AppriseTarget
 from alexandria.providers.openlibrary_api import OpenLibraryProvider
 from alexandria.providers.policies import POLICIES
 from alexandria.providers.wikidata import WikidataProvider
@@ -266,3 +274,68 @@ async def mirroring(app: App) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+# Alerts
+
+
+@asynccontextmanager
+async def notice_sender(app: App) -> AsyncIterator[Sender]:
+    """What sends notices to the configured targets. Raises ConfigurationError for an address that can't be used."""
+    config = app.config
+    targets: list[NoticeTarget] = [AppriseTarget(url, n) for n, url in enumerate(config.alert_urls, start=1)]
+    if config.alert_webhook and config.alert_webhook_secret:
+        targets.append(Webhook(config.alert_webhook, config.alert_webhook_secret))
+    async with AppriseSender() as apprise:
+        sender = Sender(targets, app.gateway, apprise, app.clock)
+        await sender.check()
+        yield sender
+
+
+def watchkeeper(app: App, sender: Sender) -> Watchkeeper:
+    """This process's part in watching and telling."""
+    config = app.config
+    wishes = Wishes(
+        least=config.alert_level,
+        off=config.alerts_off,
+        data_dir=config.data_dir,
+        disk_least=config.alert_disk_gib * GIBIBYTE,
+        digest_at=config.digest_at,
+    )
+    return Watchkeeper(
+        app.database, app.clock, sender, wishes, partial(read_accounts, app), partial(_read_spent, app)
+    )
+
+
+async def read_accounts(app: App) -> list[AccountReading]:
+    """How every account stands that is spent from as configured. Costs no unit."""
+    readings = []
+    for provider in POLICIES:
+        if (provider == PROVIDER and not app.config.isbndb_key) or (
+            provider == google_books.PROVIDER and not app.config.google_books_key
+        ):
+            continue
+        status = await app.quota.status(*account_of(app.config, provider))
+        readings.append(AccountReading(status, await read_forecast(app, status)))
+    return readings
+
+
+async def _read_spent(app: App, day: date) -> Spent | None:
+    if not app.config.isbndb_key:
+        return None
+    account, policy = isbndb_account(app.config), isbndb_policy(app.config)
+    status = await app.quota.status(account, policy)
+    lines = await app.quota_reports.list_usage(account, Span(day, day), By.CONSUMER)
+    return Spent(PROVIDER, day, lines, status, await read_forecast(app, status))
+
+
+@asynccontextmanager
+async def alerting(app: App) -> AsyncIterator[None]:
+    """Watch, and tell people, beside the block. Raises ConfigurationError for a target that can't be used."""
+    async with notice_sender(app) as sender:
+        task = asyncio.create_task(watchkeeper(app, sender).run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)

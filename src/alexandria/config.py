@@ -11,12 +11,13 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import time, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from alexandria.domain.alerting import AlertKind, Severity
 from alexandria.domain.errors import ConfigurationError
 from alexandria.domain.outside import NAME_RULE, Program, is_name
 from alexandria.domain.quota import Lane
@@ -64,6 +65,13 @@ class Config:
     kv_token: str | None
     kv_key: str
     kv_url: str
+    alert_urls: tuple[str, ...]
+    alert_webhook: str | None
+    alert_webhook_secret: str | None
+    alert_level: Severity
+    alerts_off: frozenset[AlertKind]
+    alert_disk_gib: int
+    digest_at: time | None
     policy_spans: Mapping[str, Any] = field(default_factory=dict)
     """Other spans of ISBNdb's policy than its own, by their names in `quota.Policy`. No setting: a rehearsal's fast clocks need it."""
 
@@ -238,6 +246,36 @@ def _one_of(*words: str) -> Callable[[str], str]:
     return parse
 
 
+def _notice_urls(text: str) -> tuple[str, ...]:
+    # Commas may be part of an address. Whether Apprise knows the service is asked when something is to be sent.
+    urls = tuple(dict.fromkeys(text.split()))
+    for number, url in enumerate(urls, start=1):
+        if not re.match(r"[A-Za-z][A-Za-z0-9]*://.", url):
+            raise ValueError(
+                f"must be addresses such as mailtos://user:password@example.org, with blanks between: entry {number} is none"
+            )
+    return urls
+
+
+def _webhook_secret(text: str) -> str:
+    if len(text) < 16:
+        raise ValueError("needs at least 16 characters")
+    return text
+
+
+def _alert_kinds(text: str) -> frozenset[AlertKind]:
+    try:
+        return frozenset(AlertKind(word.replace("-", "_")) for word in _words(text))
+    except ValueError:
+        raise ValueError("must be some of " + ", ".join(AlertKind)) from None
+
+
+def _time_of_day(text: str) -> time:
+    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text):
+        raise ValueError("must be hours and minutes by UTC, such as 07:00")
+    return time.fromisoformat(text)
+
+
 def default_data_dir() -> Path:
     """Where data live unless ALEXANDRIA_DATA_DIR says otherwise.
 
@@ -359,6 +397,41 @@ SETTINGS = (
     Setting("kv_token", _key, None, "Cloudflare API token that may edit Workers KV storage", secret=True),
     Setting("kv_key", _kv_key, "alexandria_quota", "Name under which the status is written"),
     Setting("kv_url", _http_url, "https://api.cloudflare.com/client/v4", "Address of Cloudflare's API"),
+    Setting(
+        "alert_urls",
+        _notice_urls,
+        "",
+        "Where alerts are sent, as addresses of Apprise with blanks between; docs/alerts.md",
+        secret=True,
+    ),
+    Setting(
+        "alert_webhook",
+        _http_url,
+        None,
+        "Address of your own that takes alerts as signed JSON; needs the secret",
+        secret=True,
+    ),
+    Setting(
+        "alert_webhook_secret",
+        _webhook_secret,
+        None,
+        "Secret that webhooks are signed with, at least 16 characters",
+        secret=True,
+    ),
+    Setting(
+        "alert_level",
+        _one_of(*Severity),
+        "info",
+        "Least severity that is sent: info, warning or critical; all are shown",
+    ),
+    Setting("alerts_off", _alert_kinds, "", "Kinds of alerts that are neither raised nor sent, as quota_50"),
+    Setting(
+        "alert_disk_gib",
+        _whole_number(0, 1_000_000),
+        "5",
+        "GiB that should be free under the data folder",
+    ),
+    Setting("digest_at", _time_of_day, None, "When a daily digest is sent, by UTC, as 07:00; off without"),
 )
 
 _MIRROR = ("kv_account", "kv_namespace", "kv_token")
@@ -452,6 +525,10 @@ def _parse(sources: Mapping[str, tuple[str | None, str]], schedule: _Tables) -> 
         )
     _refuse_half_a_mirror(values)
     _refuse_a_token_for_both(values)
+    if bool(values["alert_webhook"]) != bool(values["alert_webhook_secret"]):
+        raise ConfigurationError(
+            "ALEXANDRIA_ALERT_WEBHOOK, ALEXANDRIA_ALERT_WEBHOOK_SECRET: set both, or neither; webhooks are always signed"
+        )
     return Config(
         ceilings=values.pop("ceilings") or {},
         freshness=values.pop("freshness_days"),
@@ -460,6 +537,9 @@ def _parse(sources: Mapping[str, tuple[str | None, str]], schedule: _Tables) -> 
         download_hosts=values.pop("download_hosts") or frozenset(),
         api_tokens=values.pop("api_tokens") or (),
         quota_tokens=values.pop("quota_tokens") or (),
+        alert_urls=values.pop("alert_urls") or (),
+        alert_level=Severity(values.pop("alert_level")),
+        alerts_off=values.pop("alerts_off") or frozenset(),
         **values,
     )
 

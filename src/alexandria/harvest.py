@@ -16,6 +16,7 @@ from enum import StrEnum
 import structlog
 
 from alexandria.clock import Clock
+from alexandria.domain.alerting import Alert, AlertKind
 from alexandria.domain.errors import (
     AlexandriaError,
     ConfigurationError,
@@ -29,7 +30,7 @@ from alexandria.domain.errors import (
 )
 from alexandria.domain.plans import Kind, Plan
 from alexandria.domain.quota import DenialReason, Lane
-from alexandria.domain.rollout import Alert, AlertKind, PauseCause
+from alexandria.domain.rollout import PauseCause
 from alexandria.domain.targets import TargetKind
 from alexandria.harvest_feed import take_feed
 from alexandria.harvest_isbns import IsbnCalls, take_isbns
@@ -38,8 +39,9 @@ from alexandria.harvest_people import take_people
 from alexandria.harvest_turns import Turn
 from alexandria.providers.isbndb import PROVIDER, IsbndbProvider
 from alexandria.sources import FreeSources
+from alexandria.stores.alerts import AlertStore
 from alexandria.stores.catalogue import CatalogueStore
-from alexandria.stores.harvesters import AlertStore, HarvesterStore
+from alexandria.stores.harvesters import HarvesterStore
 from alexandria.stores.harvests import HarvestStore, Item, ItemState, Run, RunState
 from alexandria.stores.locks import SoleUses
 from alexandria.stores.postgres import Connection, Database

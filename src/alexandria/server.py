@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from alexandria import __version__
 from alexandria.api import (
+    alerts,
     catalogue,
     enriching,
     harvesters,
@@ -37,7 +38,7 @@ from alexandria.api import (
 )
 from alexandria.api.context import Context, WorkerState
 from alexandria.api.edge import Edge
-from alexandria.app import App, mirroring, running_app, running_database
+from alexandria.app import App, alerting, mirroring, running_app, running_database
 from alexandria.clock import Clock, SystemClock
 from alexandria.config import Config
 from alexandria.dashboard import page
@@ -72,6 +73,7 @@ _TAGS = [
         "description": "Plan, start and watch harvests; writing needs a token where one is configured.",
     },
     {"name": "schedule", "description": "What is harvested by the clock, when next, and what came of it."},
+    {"name": "alerts", "description": "What a person should look at, who was told, and what is silenced."},
     {"name": "health", "description": "Whether the server works, and how the day's quota stands."},
     {
         "name": "quota",
@@ -108,7 +110,7 @@ def make_app(
             api.state.context = Context(app, worker)
             api.state.dashboard = page.Dashboard(app, lambda: (worker.state, worker.detail))
             working = _kept_working(app, worker) if with_worker else contextlib.nullcontext()
-            async with mirroring(app), working:
+            async with mirroring(app), alerting(app), working:
                 yield
 
     api = Api(
@@ -123,7 +125,7 @@ def make_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    own = (health, quota, usage, catalogue, harvests, enriching, runs, harvesters, schedule, page)
+    own = (health, quota, usage, catalogue, harvests, enriching, runs, harvesters, schedule, alerts, page)
     for router in (each.router for each in own):
         api.include_router(router)
     problems.install(api, clock)

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from alexandria.domain.rollout import Alert, AlertKind
-from alexandria.stores.harvesters import AlertStore
+from alexandria.domain.alerting import Alert, AlertKind
+from alexandria.stores.alerts import AlertStore
 from alexandria.stores.postgres import Database
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -47,9 +47,12 @@ async def test_harvesters_are_listed_with_what_is_set_and_with_alerts(
     assert answer["alerts"] == [
         {
             "kind": "run_failing",
+            "severity": "warning",
             "subject": "run-1",
             "message": "it fails",
             "raised_at": "2026-11-23T12:00:00Z",
+            "cleared_at": None,
+            "silenced_until": None,
         }
     ]
 

@@ -9,6 +9,7 @@ from psycopg import sql
 from alexandria.domain.errors import ConfigurationError, StoreUnavailable
 from alexandria.rehearsal import counting
 from alexandria.stores import (
+    alerts,
     authors,
     catalogue,
     covers,
@@ -35,6 +36,7 @@ from alexandria.stores.postgres import (
 from conftest import url_of
 
 STORES = {
+    "alerts": alerts.queries,
     "authors": authors.queries,
     "catalogue": catalogue.queries,
     "covers": covers.queries,

@@ -6,13 +6,15 @@ from fastapi import APIRouter, Body, Path
 
 from alexandria import rollout
 from alexandria.api import run_shapes as shapes
+from alexandria.api.alert_shapes import Alert
 from alexandria.api.context import TheApp, TheConnection
 from alexandria.api.harvests import REFUSED
 from alexandria.app import read_units_today
 from alexandria.domain.errors import InvalidInput, RecordNotFound
 from alexandria.domain.plans import Kind
 from alexandria.domain.rollout import kind_of
-from alexandria.stores.harvesters import AlertStore, HarvesterStore
+from alexandria.stores.alerts import AlertStore
+from alexandria.stores.harvesters import HarvesterStore
 
 router = APIRouter(tags=["harvests"])
 
@@ -32,7 +34,8 @@ async def list_harvesters(app: TheApp, connection: TheConnection) -> shapes.Harv
             for each in found
         ],
         alerts=[
-            shapes.Alert.model_validate(each.as_json()) for each in await AlertStore(connection).list_open()
+            Alert.model_validate(each.as_json())
+            for each in await AlertStore(connection).list_open(now=app.clock.now())
         ],
     )
 

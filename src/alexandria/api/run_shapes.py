@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from alexandria import planning
+from alexandria.api.alert_shapes import Alert
 from alexandria.api.shapes import Pagination, Shape, one_line
 from alexandria.domain.rollout import MOST_UNITS
 from alexandria.stores import harvests
@@ -270,15 +271,6 @@ class Harvester(Shape):
     least_items: int = Field(description="How many items these are.")
     consumer: str = Field(description="In whose name it spends.")
     runs_open: int
-
-
-class Alert(Shape):
-    """Something that a person should look at."""
-
-    kind: str
-    subject: str = Field(description="What it is about: for `run_failing` the run's id.")
-    message: str
-    raised_at: datetime
 
 
 class HarvestersAnswer(Shape):

@@ -12,7 +12,8 @@ from alexandria.cli.groups import ListOrShow
 from alexandria.cli.running import AsJson, Exit, with_app
 from alexandria.domain.errors import InvalidInput
 from alexandria.domain.rollout import Harvester, kind_of
-from alexandria.stores.harvesters import AlertStore, HarvesterStore
+from alexandria.stores.alerts import AlertStore
+from alexandria.stores.harvesters import HarvesterStore
 
 harvesters_cli = typer.Typer(
     help="Harvesters: what is switched on, paused and capped, while they run.", cls=ListOrShow
@@ -33,7 +34,7 @@ def list_harvesters(as_json: AsJson = False) -> None:
     async def show(app: App) -> Exit:
         async with app.database.connection() as connection:
             found = await HarvesterStore(connection).list_all()
-            alerts = await AlertStore(connection).list_open()
+            alerts = await AlertStore(connection).list_open(now=app.clock.now())
         units = await read_units_today(app)
         if as_json:
             console.write_json(

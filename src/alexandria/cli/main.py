@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 
 from alexandria import config as configuration
-from alexandria.app import App, isbndb_account, mirroring
+from alexandria.app import App, alerting, isbndb_account, mirroring
 from alexandria.cli import console
+from alexandria.cli.alerts import alerts_cli
 from alexandria.cli.check import check
 from alexandria.cli.enriching import enrich, show_outlook
 from alexandria.cli.harvesters import harvesters_cli
@@ -39,6 +40,7 @@ cli.add_typer(runs_cli, name="runs")
 cli.add_typer(harvesters_cli, name="harvesters")
 cli.add_typer(quota_cli, name="quota")
 cli.add_typer(schedule_cli, name="schedule")
+cli.add_typer(alerts_cli, name="alerts")
 cli.command()(enrich)
 cli.command("plan")(show_outlook)
 cli.command()(check)
@@ -144,7 +146,7 @@ def worker() -> None:
         each = Worker(app)
         with interrupts(each.stop):
             console.say("working; Ctrl-C stops")
-            async with mirroring(app):
+            async with mirroring(app), alerting(app):
                 await each.run()
         return Exit.DONE
 

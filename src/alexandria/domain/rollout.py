@@ -29,33 +29,6 @@ class PauseCause(StrEnum):
     """Too many of its items failed: a person looks at it."""
 
 
-class AlertKind(StrEnum):
-    """What a person is told of."""
-
-    RUN_FAILING = "run_failing"
-    """The subject is the run's id."""
-
-
-@dataclass(frozen=True)
-class Alert:
-    """Something that a person should look at; `cleared_at` is None as long as it is so."""
-
-    kind: str
-    subject: str
-    message: str
-    raised_at: datetime
-    cleared_at: datetime | None = None
-
-    def as_json(self) -> dict[str, object]:
-        """For the CLI and the API."""
-        return {
-            "kind": self.kind,
-            "subject": self.subject,
-            "message": self.message,
-            "raised_at": self.raised_at.isoformat(),
-        }
-
-
 @dataclass(frozen=True)
 class Settings:
     """What can be changed of a harvester while it runs. None as a cap is no cap; caps are in units."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import aiohttp
 import structlog
@@ -280,16 +280,22 @@ class Gateway:
         raise _download_error(answer, self._clock.now())
 
     async def publish(
-        self, url: str, body: bytes, *, headers: Mapping[str, str], timeout_seconds: float
+        self,
+        url: str,
+        body: bytes,
+        *,
+        headers: Mapping[str, str],
+        timeout_seconds: float,
+        method: Literal["PUT", "POST"] = "PUT",
     ) -> Answer:
-        """Put a small document at an address of the operator's own: once, for no units, following no redirect.
+        """Send a small document to an address of the operator's own: once, for no units, following no redirect.
 
         The URL is sent exactly as it stands, so whoever makes it encodes it.
         Raises ProviderRefused for an address, a redirect or a status that asking again does not change, ProviderUnavailable,
         with the wait that was asked for, for everything else. No error and no log line shows more of a URL than its host.
         """
         host, began = _read_url(url).raw_host or "", self._clock.monotonic()
-        call = Call("PUT", url, 0, Lane.SCHEDULED, "publish", headers=tuple(headers.items()), body=body)
+        call = Call(method, url, 0, Lane.SCHEDULED, "publish", headers=tuple(headers.items()), body=body)
         limits = _time_limits(timeout_seconds, timeout_seconds)
         try:
             answer = await self._exchange(

@@ -1,17 +1,14 @@
-"""Harvesters and alerts in PostgreSQL: what is switched on, paused and capped, and what a person is told of."""
+"""Harvesters in PostgreSQL: what is switched on, paused and capped."""
 
-from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 
-import structlog
 from psycopg.rows import class_row
 
 from alexandria.domain.plans import Kind
-from alexandria.domain.rollout import Alert, AlertKind, Harvester, Settings
+from alexandria.domain.rollout import Harvester, Settings
 from alexandria.stores.postgres import Connection, Queries
 
-log = structlog.get_logger()
 queries = Queries("harvesters.sql")
 
 
@@ -52,33 +49,3 @@ class HarvesterStore:
     async def let_capped_runs_try(self, name: Kind, *, now: datetime) -> None:
         """Let runs that pause for a cap ask again: it may have been raised."""
         await self._connection.execute(queries.let_capped_runs_try, {"name": name, "now": now})
-
-
-class AlertStore:
-    """Alerts within one connection."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    async def raise_alert(self, alert: Alert) -> None:
-        """Keep and log it, unless the same is open already."""
-        values = {
-            "kind": alert.kind,
-            "subject": alert.subject,
-            "message": alert.message,
-            "now": alert.raised_at,
-        }
-        if await (await self._connection.execute(queries.raise_alert, values)).fetchone() is not None:
-            log.warning("alert.raised", kind=alert.kind, subject=alert.subject, message=alert.message)
-
-    async def clear(self, kind: AlertKind, subject: str, *, now: datetime) -> None:
-        """Its cause is gone, or somebody looked after it."""
-        values = {"kind": kind, "subject": subject, "now": now}
-        if await (await self._connection.execute(queries.clear_alert, values)).fetchone() is not None:
-            log.info("alert.cleared", kind=kind, subject=subject)
-
-    async def list_open(self, *, limit: int = 100) -> Sequence[Alert]:
-        """What is so now, latest first."""
-        async with self._connection.cursor(row_factory=class_row(Alert)) as cursor:
-            await cursor.execute(queries.list_open_alerts, {"limit": limit})
-            return await cursor.fetchall()

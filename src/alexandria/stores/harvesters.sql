@@ -21,17 +21,3 @@ SELECT name FROM harvesters WHERE name = %(name)s FOR NO KEY UPDATE
 -- name: let_capped_runs_try
 -- There may be room now; if there is none, they pause again, which costs nothing.
 UPDATE harvest_runs SET resumes_at = %(now)s WHERE kind = %(name)s AND state = 'paused' AND pause_cause = 'ceiling'
-
--- name: raise_alert
--- One that is open already is not raised again.
-INSERT INTO alerts (kind, subject, message, raised_at)
-VALUES (%(kind)s, %(subject)s, %(message)s, %(now)s)
-    ON CONFLICT (kind, subject) WHERE cleared_at IS NULL DO NOTHING
-RETURNING id
-
--- name: clear_alert
-UPDATE alerts SET cleared_at = greatest(raised_at, %(now)s) WHERE kind = %(kind)s AND subject = %(subject)s AND cleared_at IS NULL
-RETURNING id
-
--- name: list_open_alerts
-SELECT kind, subject, message, raised_at, cleared_at FROM alerts WHERE cleared_at IS NULL ORDER BY raised_at DESC, id DESC LIMIT %(limit)s
