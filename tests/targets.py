@@ -32,6 +32,7 @@ class Listener:
     received: list[Received] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     """Answers come while it is set."""
+    _came: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def url(self) -> str:
@@ -48,8 +49,16 @@ class Listener:
     def titles(self) -> list[str]:
         return [each.json["title"] for each in self.received]
 
+    async def until(self, notices: int) -> None:
+        """Return once so many have come."""
+        async with asyncio.timeout(40):
+            while len(self.received) < notices:
+                self._came.clear()
+                await self._came.wait()
+
     async def handle(self, request: web.Request) -> web.Response:
         self.received.append(Received(request.path, dict(request.headers), await request.read()))
+        self._came.set()
         await self.gate.wait()
         return web.Response(status=self.statuses.pop(0) if self.statuses else 200)
 

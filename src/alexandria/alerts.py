@@ -18,16 +18,8 @@ import structlog
 
 from alexandria.clock import Clock
 from alexandria.domain import digests
-from alexandria.domain.alert_rules import (
-    DISK_RULES,
-    GIBIBYTE,
-    RULES,
-    SILENCE,
-    AccountReading,
-    DiskReading,
-    Reading,
-    severity_of,
-)
+from alexandria.domain.alert_readings import AccountReading, DiskReading, Reading
+from alexandria.domain.alert_rules import DISK_RULES, GIBIBYTE, RULES, SILENCE, severity_of
 from alexandria.domain.alerting import Alert, AlertKind, Rule, Severity, evaluate
 from alexandria.domain.errors import InvalidInput, StoreUnavailable
 from alexandria.domain.notices import MOST_ATTEMPTS, Event, Notice, back_off, title_of

@@ -14,7 +14,8 @@ from alexandria import harvesters
 from alexandria.alerts import Watchkeeper, Wishes
 from alexandria.clock import Clock, SystemClock
 from alexandria.config import Config
-from alexandria.domain.alert_rules import GIBIBYTE, AccountReading
+from alexandria.domain.alert_readings import AccountReading
+from alexandria.domain.alert_rules import GIBIBYTE
 from alexandria.domain.digests import Spent
 from alexandria.domain.errors import ConfigurationError, InvalidInput, ProviderError, QuotaDenied
 from alexandria.domain.plans import needs_key

@@ -6,12 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from alexandria.domain.alert_rules import (
-    DISK_RULES,
-    EVERY_KIND,
-    GIBIBYTE,
-    RULES,
-    SAMPLED_EVERY,
+from alexandria.domain.alert_readings import (
     AccountReading,
     BacklogReading,
     DiskReading,
@@ -20,6 +15,7 @@ from alexandria.domain.alert_rules import (
     RunReading,
     Sample,
 )
+from alexandria.domain.alert_rules import DISK_RULES, EVERY_KIND, GIBIBYTE, RULES, SAMPLED_EVERY
 from alexandria.domain.alerting import AlertKind, Case, Sign, Turn, Watch, evaluate
 from alexandria.domain.quota import Account, DenialReason, Failures, Lane, Policy, State, Stop, Window
 from alexandria.domain.quota_status import Status, Usage

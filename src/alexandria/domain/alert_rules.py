@@ -2,15 +2,13 @@
 docs/alerts.md's."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+from alexandria.domain.alert_readings import AccountReading, BacklogReading, DiskReading, Reading
 from alexandria.domain.alerting import About, AlertKind, Case, Rule, Severity, Sign
 from alexandria.domain.breaker import MOST_FAILURES
 from alexandria.domain.quota import DenialReason
-from alexandria.domain.quota_status import Forecast, Status
-from alexandria.domain.reserving import is_unlimited
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -54,89 +52,6 @@ _MARKS = (
     (AlertKind.QUOTA_100, 100),
 )
 """Percent of the day's safe limit (issue 5)."""
-
-
-@dataclass(frozen=True, slots=True)
-class AccountReading:
-    """How an account stands."""
-
-    status: Status
-    forecast: Forecast
-    ledger_units: int | None = None
-    """What the day's ledger adds up to, read together with `window_units`; None when its day has not begun."""
-    window_units: int | None = None
-
-    @property
-    def provider(self) -> str:
-        """Whose units these are."""
-        return self.status.account.provider
-
-    @property
-    def of_day(self) -> str:
-        """The subject of what is told once a day."""
-        return f"{self.provider} {self.status.day}"
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether there is a limit for a day, and anything to spend of it."""
-        return not is_unlimited(self.status.policy) and self.status.limit > 0
-
-
-@dataclass(frozen=True, slots=True)
-class QueueReading:
-    """One kind of job."""
-
-    kind: str
-    oldest_waits: timedelta
-    """How long the oldest job has waited that could run; zero when none does."""
-    dead_letters: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """The size of a backlog at a moment."""
-
-    at: datetime
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class BacklogReading:
-    """What is still to be done, of items or of covers, as it was sampled, the oldest first."""
-
-    name: str
-    samples: Sequence[Sample]
-
-
-@dataclass(frozen=True, slots=True)
-class RunReading:
-    """A run that is running and has something due."""
-
-    run_id: str
-    quiet_for: timedelta
-    """Since it began, was resumed, or an item of it was last touched."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Everything the rules look at that is the same for all processes."""
-
-    at: datetime
-    accounts: Sequence[AccountReading] = ()
-    queues: Sequence[QueueReading] = ()
-    backlogs: Sequence[BacklogReading] = ()
-    runs: Sequence[RunReading] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class DiskReading:
-    """The disk under one machine's data folder, in bytes."""
-
-    folder: str
-    host: str
-    free: int
-    least: int
-    """The threshold."""
 
 
 def _rule_of_mark(kind: AlertKind, mark: int, next_mark: int | None) -> Rule[Reading]:

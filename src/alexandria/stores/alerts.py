@@ -13,14 +13,8 @@ from typing import Any, TypeVar
 import structlog
 from psycopg.rows import class_row, dict_row
 
-from alexandria.domain.alert_rules import (
-    GROWTH_SPAN,
-    SAMPLED_EVERY,
-    BacklogReading,
-    QueueReading,
-    RunReading,
-    Sample,
-)
+from alexandria.domain.alert_readings import BacklogReading, QueueReading, RunReading, Sample
+from alexandria.domain.alert_rules import GROWTH_SPAN, SAMPLED_EVERY
 from alexandria.domain.alerting import (
     REMINDED_AFTER,
     Alert,

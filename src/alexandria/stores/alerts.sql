@@ -50,11 +50,13 @@ WITH cleared AS (
 SELECT id FROM cleared;
 
 -- name: remind
--- A notice each of what has stood for so long; once, because an event of an alert is unique.
+-- A notice each of what was told so long ago and still stands; once, because an event of an alert is unique.
 INSERT INTO alert_notices (alert_id, event, severity, title, body, created_at)
-SELECT id, 'reminded', severity, 'Alexandria: still: ' || replace(kind, '_', ' ') || ': ' || subject, message, %(now)s
-  FROM alerts
- WHERE cleared_at IS NULL AND raised_at <= %(before)s AND severity <> 'info'
+SELECT alert.id, 'reminded', alert.severity, 'Alexandria: still: ' || replace(alert.kind, '_', ' ') || ': ' || alert.subject,
+       alert.message, %(now)s
+  FROM alerts AS alert
+  JOIN alert_notices AS raised ON raised.alert_id = alert.id AND raised.event = 'raised'
+ WHERE alert.cleared_at IS NULL AND alert.severity <> 'info' AND raised.distributed_at <= %(before)s
     ON CONFLICT (alert_id, event) DO NOTHING;
 
 -- name: list_alerts
