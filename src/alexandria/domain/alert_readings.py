@@ -7,6 +7,9 @@ from datetime import datetime, timedelta
 from alexandria.domain.quota_status import Forecast, Status
 from alexandria.domain.reserving import is_unlimited
 
+DIFFERENCE_SHARE, LEAST_DIFFERENCE = 0.01, 50
+"""Foreign use, or a correction, below one percent of the day and below 50 units is within what calls in flight explain."""
+
 
 @dataclass(frozen=True, slots=True)
 class AccountReading:
@@ -32,6 +35,23 @@ class AccountReading:
     def is_limited(self) -> bool:
         """Whether there is a limit for a day, and anything to spend of it."""
         return not is_unlimited(self.status.policy) and self.status.limit > 0
+
+    @property
+    def least_difference(self) -> float:
+        """Units by which our count and the provider's differ when that is worth a word."""
+        return max(LEAST_DIFFERENCE, DIFFERENCE_SHARE * self.status.limit)
+
+    @property
+    def difference(self) -> str | None:
+        """How our books differ from each other, or by more than they may from what the provider counted; None when they don't."""
+        status = self.status
+        if self.ledger_units != self.window_units:
+            return f"the ledger adds up to {self.ledger_units:,} units, the day to {self.window_units:,}"
+        if status.provider_spent is not None and status.provider_spent > status.used:
+            return f"the provider counted {status.provider_spent:,} units, the ledger {status.used:,}"
+        if self.is_limited and -status.foreign >= self.least_difference:
+            return f"the provider counted {-status.foreign:,} units fewer than were charged"
+        return None
 
 
 @dataclass(frozen=True, slots=True)

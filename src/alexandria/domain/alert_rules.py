@@ -27,8 +27,6 @@ BREAKER_HOLDS = 5 * MINUTE
 BREAKER_WELL = 10 * MINUTE
 REFUSED_WELL = 5 * MINUTE
 """A free call opens the latch to try the key; one that is still refused is latched again within seconds."""
-DIFFERENCE_SHARE, LEAST_DIFFERENCE = 0.01, 50
-"""Foreign use, or a correction, below one percent of the day and below 50 units is within what calls in flight explain."""
 UNCONFIRMED_HOLDS = 30 * MINUTE
 """After midnight and before the first call a day is unconfirmed for seconds, with a provider that fails for some minutes."""
 QUEUE_LIMIT, QUEUE_WELL = 15 * MINUTE, 5 * MINUTE
@@ -158,10 +156,6 @@ def key_refused(reading: Reading) -> Iterator[Case]:
         )
 
 
-def _difference(account: AccountReading) -> float:
-    return max(LEAST_DIFFERENCE, DIFFERENCE_SHARE * account.status.limit)
-
-
 def foreign_use(reading: Reading) -> Iterator[Case]:
     """Units that somebody else spends of the same key."""
     for account in reading.accounts:
@@ -169,7 +163,7 @@ def foreign_use(reading: Reading) -> Iterator[Case]:
         if account.is_limited:
             yield Case(
                 account.of_day,
-                Sign.HOLDS if status.foreign >= _difference(account) else Sign.BETWEEN,
+                Sign.HOLDS if status.foreign >= account.least_difference else Sign.BETWEEN,
                 f"{status.foreign:,} units of {status.day} were spent at {account.provider} by somebody else with the same key;"
                 " let that program reserve them here (docs/outside-programs.md), or get a new key",
             )
@@ -178,24 +172,13 @@ def foreign_use(reading: Reading) -> Iterator[Case]:
 def ledger_differs(reading: Reading) -> Iterator[Case]:
     """Days on which our books differ from each other, or from what the provider counted."""
     for account in reading.accounts:
-        reason = _difference_in_books(account)
+        reason = account.difference
         yield Case(
             account.of_day,
             Sign.HOLDS if reason else Sign.BETWEEN,
             f"{account.provider} {account.status.day}: {reason}; run alexandria quota verify and alexandria quota reconcile,"
             " and report it if it stays",
         )
-
-
-def _difference_in_books(account: AccountReading) -> str | None:
-    status = account.status
-    if account.ledger_units != account.window_units:
-        return f"the ledger adds up to {account.ledger_units:,} units, the day to {account.window_units:,}"
-    if status.provider_spent is not None and status.provider_spent > status.used:
-        return f"the provider counted {status.provider_spent:,} units, the ledger {status.used:,}"
-    if account.is_limited and -status.foreign >= _difference(account):
-        return f"the provider counted {-status.foreign:,} units fewer than were charged"
-    return None
 
 
 def day_unconfirmed(reading: Reading) -> Iterator[Case]:

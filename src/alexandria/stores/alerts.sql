@@ -109,7 +109,7 @@ WITH fresh AS (
      LIMIT %(most)s
        FOR UPDATE OF notice SKIP LOCKED
 ), marked AS (
-    UPDATE alert_notices AS notice SET distributed_at = %(now)s FROM fresh WHERE notice.id = fresh.id AND distributed_at IS NULL
+    UPDATE alert_notices AS notice SET distributed_at = %(now)s FROM fresh WHERE notice.id = fresh.id
     RETURNING notice.id, notice.alert_id, notice.severity, notice.event, fresh.kind
 )
 INSERT INTO alert_deliveries (notice_id, target, target_name, due_at)
