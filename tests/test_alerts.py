@@ -502,8 +502,26 @@ async def test_every_account_that_is_configured_is_read(
         async with app.database.transaction() as connection:
             reading = await read(connection, accounts, now=clock.now())
         assert reading.accounts[0].ledger_units is None
-        async with alerting(app):
-            pass
+
+
+@pytest.mark.parametrize(("off", "is_watched"), [("all", False), ("quota_50", True)])
+async def test_a_server_watches_unless_every_alert_is_off(
+    database_url: str, tmp_path: Path, clock: SetClock, off: str, is_watched: bool
+) -> None:
+    settings = {"ALEXANDRIA_DATA_DIR": str(tmp_path), "ALEXANDRIA_ALERTS_OFF": off}
+    async with running_app(load(settings), database_url, clock=clock) as app, alerting(app):
+        async with asyncio.timeout(20):
+            while is_watched and not await _is_read(app.database):  # noqa: ASYNC110 - the database says so
+                await asyncio.sleep(0.01)
+        assert await _is_read(app.database) == is_watched
+
+
+async def _is_read(database: Database) -> bool:
+    async with database.connection() as connection:
+        row = await (
+            await connection.execute("SELECT finished_at IS NOT NULL FROM upkeep WHERE task = 'alerts'")
+        ).fetchone()
+    return row is not None and bool(row[0])
 
 
 # The database itself

@@ -193,6 +193,7 @@ def test_alerts_are_configured_by_address_level_and_kind() -> None:
     assert settings.alert_level is Severity.WARNING
     assert settings.alerts_off == {AlertKind.QUOTA_50, AlertKind.QUOTA_80}
     assert settings.digest_at == time(7, 30)
+    assert config.load({"ALEXANDRIA_ALERTS_OFF": "all"}).alerts_off == set(AlertKind)
     assert (config.load({}).alert_urls, config.load({}).digest_at) == ((), None)
 
 
@@ -204,7 +205,7 @@ def test_alerts_are_configured_by_address_level_and_kind() -> None:
         ({"ALEXANDRIA_ALERT_WEBHOOK_SECRET": "0123456789abcdef"}, "set both, or neither"),
         ({"ALEXANDRIA_ALERT_WEBHOOK_SECRET": "secret"}, "needs at least 16 characters"),
         ({"ALEXANDRIA_ALERT_LEVEL": "loud"}, "must be one of info, warning, critical"),
-        ({"ALEXANDRIA_ALERTS_OFF": "quota"}, "must be some of quota_50"),
+        ({"ALEXANDRIA_ALERTS_OFF": "quota"}, "must be all, or some of quota_50"),
         ({"ALEXANDRIA_DIGEST_AT": "24:00"}, "must be hours and minutes by UTC, such as 07:00"),
         ({"ALEXANDRIA_DIGEST_AT": "7"}, "must be hours and minutes by UTC, such as 07:00"),
         ({"ALEXANDRIA_ALERT_DISK_GIB": "-1"}, "must lie between 0 and"),

@@ -16,6 +16,7 @@ from alexandria.clock import Clock, SystemClock
 from alexandria.config import Config
 from alexandria.domain.alert_readings import AccountReading
 from alexandria.domain.alert_rules import GIBIBYTE
+from alexandria.domain.alerting import AlertKind
 from alexandria.domain.digests import Spent
 from alexandria.domain.errors import ConfigurationError, InvalidInput, ProviderError, QuotaDenied
 from alexandria.domain.plans import needs_key
@@ -332,7 +333,13 @@ async def _read_spent(app: App, day: date) -> Spent | None:
 
 @asynccontextmanager
 async def alerting(app: App) -> AsyncIterator[None]:
-    """Watch, and tell people, beside the block. Raises ConfigurationError for a target that can't be used."""
+    """Watch, and tell people, beside the block, unless every alert is off and no digest is wanted.
+
+    Raises ConfigurationError for a target that can't be used.
+    """
+    if app.config.alerts_off == set(AlertKind) and app.config.digest_at is None:
+        yield
+        return
     async with notice_sender(app) as sender:
         task = asyncio.create_task(watchkeeper(app, sender).run())
         try:

@@ -264,10 +264,12 @@ def _webhook_secret(text: str) -> str:
 
 
 def _alert_kinds(text: str) -> frozenset[AlertKind]:
+    if text.strip().lower() == "all":
+        return frozenset(AlertKind)
     try:
         return frozenset(AlertKind(word.replace("-", "_")) for word in _words(text))
     except ValueError:
-        raise ValueError("must be some of " + ", ".join(AlertKind)) from None
+        raise ValueError("must be all, or some of " + ", ".join(AlertKind)) from None
 
 
 def _time_of_day(text: str) -> time:
@@ -424,7 +426,12 @@ SETTINGS = (
         "info",
         "Least severity that is sent: info, warning or critical; all are shown",
     ),
-    Setting("alerts_off", _alert_kinds, "", "Kinds of alerts that are neither raised nor sent, as quota_50"),
+    Setting(
+        "alerts_off",
+        _alert_kinds,
+        "",
+        "Kinds of alerts that are neither raised nor sent, as quota_50, or all",
+    ),
     Setting(
         "alert_disk_gib",
         _whole_number(0, 1_000_000),

@@ -15,9 +15,8 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 async def as_at_first(database: Database) -> None:
     async with database.transaction() as connection:
-        await connection.execute(
-            "TRUNCATE alerts, alert_notices, alert_deliveries, alert_silences, alert_watches"
-        )
+        await connection.execute("DELETE FROM alerts")
+        await connection.execute("DELETE FROM alert_silences")
         store = AlertStore(connection)
         for run in ("run-1", "run-2"):
             await store.raise_alert(Alert(AlertKind.RUN_FAILING, run, "it fails", NOW))
