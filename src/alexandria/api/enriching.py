@@ -1,154 +1,32 @@
-"""The harvesters over HTTP: small wishes are fulfilled while the caller waits, larger ones as a run; both say the same."""
+"""The harvesters over HTTP."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Response
 from fastapi.responses import JSONResponse
 
-from alexandria import harvest, planning
+from alexandria import planning
 from alexandria.api import enriching_shapes as shapes
-from alexandria.api.context import Responses, TheApp
-from alexandria.api.harvests import show_plan
+from alexandria.api.context import TheApp
+from alexandria.api.fulfilling import Result, answer_with, answers, fresh_since, fulfil, show
 from alexandria.api.health import quota_status, read_status
-from alexandria.api.problems import QUOTA_LIMITED, Refusal, refusal_of
-from alexandria.app import App, refuse_without_key
+from alexandria.app import App
 from alexandria.covers import hasten_covers
-from alexandria.domain.errors import AlexandriaError, InvalidInput, QuotaDenied
+from alexandria.domain.errors import InvalidInput, QuotaDenied
 from alexandria.domain.isbn import parse_each
 from alexandria.domain.isbn_outcomes import IsbnOutcome
 from alexandria.domain.plans import Plan
 from alexandria.domain.quota import Lane
-from alexandria.foreground import MOST_UNITS
 from alexandria.outlook import read_outlook
-from alexandria.stores.harvests import HarvestStore, Item, ItemState, Progress, Run, RunState
 
 router = APIRouter(tags=["harvests"])
-
-Answer = TypeVar("Answer", bound=shapes.Work)
-
-_ALIKE: Responses = {
-    200: {"description": "It was done at once; with `dry_run`: the plan, and nothing was spent or written."},
-    401: {"description": "A token is needed."},
-    403: {"description": "Not from there."},
-    409: {"description": "That harvester is switched off, or the plan of the key lacks what it needs."},
-    413: {"description": "Too much was sent."},
-    415: {"description": "What is sent must be JSON."},
-    429: {
-        "description": "The quota has no room. `done` says what was done; the run that it names goes on with the rest by itself."
-    },
-    502: {"description": "The provider refuses the key; `done` says what was done."},
-    503: {"description": "A setting is missing, or the database does not answer."},
-}
-
-
-def _answers(model: type[shapes.Work]) -> Responses:
-    """What a harvester may answer, in the shape of its own."""
-    going_on = "It is being done: the header Location names the run."
-    return {**_ALIKE, 202: {"model": model, "description": going_on}}
-
-
-@dataclass(frozen=True)
-class _Result:
-    """A run as it stands when its caller is answered."""
-
-    run: Run
-    progress: Progress
-    items: list[Item]
-    outcomes: Mapping[str, int]
-    errors: list[tuple[str, str]]
-    work: dict[str, Any]
-    stopped_by: AlexandriaError | None
-    is_small: bool
-
-    @property
-    def failed_targets(self) -> list[shapes.FailedTarget]:
-        """Items that failed, and why."""
-        return [
-            shapes.FailedTarget(name=each.name, error=each.reason or "")
-            for each in self.items
-            if each.state == ItemState.FAILED
-        ]
-
-
-async def _do(
-    app: App, plan: Plan, *, parameters: Mapping[str, object], small: Lane, most: int | None = None
-) -> _Result:
-    """Start a run for a plan; work on a small one at once, in the lane `small`, and leave a larger one to the workers.
-
-    `most` is what it may come to where the plan can't tell, because its targets are found on the way.
-    """
-    refuse_without_key(app.config, plan.kind)
-    began = app.clock.monotonic()
-    is_small = (plan.units_expected if most is None else most) <= MOST_UNITS
-    async with app.database.transaction() as connection:
-        run_id = await harvest.start_run(
-            connection,
-            plan,
-            lane=small if is_small else Lane.BULK,
-            now=app.clock.now(),
-            parameters=parameters,
-        )
-    stopped_by = await app.foreground.work(run_id) if is_small else None
-    async with app.database.transaction() as connection:
-        harvests = HarvestStore(connection)
-        run = await harvest.get_run(connection, run_id)
-        progress = await harvests.get_progress(run_id)
-        items = await harvests.list_items(run_id, limit=planning.MOST_ISBNS)
-        outcomes = await harvests.count_isbn_outcomes(run_id)
-        errors = await harvests.list_failed_isbns(run_id)
-        calls = await harvests.count_calls(run_id)
-    work = {
-        "run": run_id,
-        "state": run.state,
-        "units_used": progress.units,
-        "api_calls": calls,
-        "duration_ms": round(1000 * (app.clock.monotonic() - began)),
-        "quota": await quota_status(app),
-    }
-    return _Result(run, progress, items, outcomes, errors, work, stopped_by, is_small)
-
-
-def _refusal_of(app: App, result: _Result) -> Refusal | None:
-    """Why a small run waits, if it does: this work met the reason, or somebody else's on the same run did."""
-    if result.stopped_by is not None:
-        return refusal_of(result.stopped_by, app.clock.now())
-    run = result.run
-    if not result.is_small or run.state != RunState.PAUSED or run.resumes_at is None:
-        return None
-    return Refusal(
-        QUOTA_LIMITED, run.pause_reason or "the quota has no room", run.pause_cause, run.resumes_at
-    )
-
-
-def _answer(app: App, answer: Answer, result: _Result, response: Response) -> Answer:
-    """The answer with its status; as a problem document when the quota, or the provider, stopped the run."""
-    refusal = _refusal_of(app, result)
-    if refusal is not None:
-        raise replace(refusal, done=answer.model_dump(mode="json"))
-    if result.run.state == RunState.RUNNING or result.run.state == RunState.PAUSED:
-        response.status_code = 202
-    response.headers["Location"] = f"/api/runs/{result.run.id}"
-    return answer
-
-
-async def _show(app: App, plan: Plan) -> JSONResponse:
-    """The plan; nothing was spent or written."""
-    return JSONResponse((await show_plan(app, plan)).model_dump(mode="json"))
-
-
-def _fresh_since(app: App, *, refresh: bool) -> datetime:
-    now = app.clock.now()
-    return now if refresh else now - app.config.freshness
 
 
 @router.post(
     "/api/enrich/batch-direct",
     summary="Enrich editions by ISBN",
     response_model=shapes.BatchAnswer,
-    responses=_answers(shapes.BatchAnswer),
+    responses=answers(shapes.BatchAnswer),
 )
 async def enrich_batch(
     app: TheApp, wanted: Annotated[shapes.Batch, Body()], response: Response
@@ -159,12 +37,12 @@ async def enrich_batch(
         raise InvalidInput(
             "isbns", wanted.isbns[0], f"holds no valid ISBN; the first: {next(iter(invalid.values()))}"
         )
-    fresh_since = _fresh_since(app, refresh=wanted.refresh)
+    since = fresh_since(app, refresh=wanted.refresh)
     async with app.database.connection() as connection:
-        plan = await planning.plan_isbns(connection, valid, fresh_since=fresh_since, anew=wanted.refresh)
+        plan = await planning.plan_isbns(connection, valid, fresh_since=since, anew=wanted.refresh)
     if wanted.dry_run:
-        return await _show(app, plan)
-    result = await _do(
+        return await show(app, plan)
+    result = await fulfil(
         app, plan, parameters={"isbns": len(valid), "source": wanted.source}, small=Lane.INTERACTIVE
     )
     errors = [*invalid.items(), *result.errors]
@@ -184,14 +62,14 @@ async def enrich_batch(
         sources={source: what for item in result.items for source, what in item.sources.items()},
         **result.work,
     )
-    return _answer(app, answer, result, response)
+    return answer_with(app, answer, result, response)
 
 
 @router.post(
     "/api/authors/enrich-bibliography",
     summary="Enrich one author's bibliography",
     response_model=shapes.BibliographyAnswer,
-    responses=_answers(shapes.BibliographyAnswer),
+    responses=answers(shapes.BibliographyAnswer),
 )
 async def enrich_bibliography(
     app: TheApp, wanted: Annotated[shapes.Bibliography, Body()], response: Response
@@ -199,7 +77,7 @@ async def enrich_bibliography(
     """Ask for an author's books, 100 for a unit. The author is given by name, or by key when several bear the name."""
     terms: dict[str, Any] = {
         "max_pages": wanted.max_pages,
-        "fresh_since": _fresh_since(app, refresh=not wanted.skip_existing),
+        "fresh_since": fresh_since(app, refresh=not wanted.skip_existing),
         "now": app.clock.now(),
         "whole": not wanted.skip_existing,
     }
@@ -209,9 +87,9 @@ async def enrich_bibliography(
         else:
             plan = await planning.plan_authors(connection, [wanted.author_name or ""], **terms)
     if wanted.dry_run:
-        return await _show(app, plan)
+        return await show(app, plan)
     author = plan.lines[0].name
-    result = await _do(app, plan, parameters={"author": author}, small=Lane.INTERACTIVE)
+    result = await fulfil(app, plan, parameters={"author": author}, small=Lane.INTERACTIVE)
     progress = result.progress
     answer = shapes.BibliographyAnswer(
         author=author,
@@ -225,14 +103,14 @@ async def enrich_bibliography(
         errors=result.failed_targets,
         **result.work,
     )
-    return _answer(app, answer, result, response)
+    return answer_with(app, answer, result, response)
 
 
 @router.post(
     "/api/books/enrich-new-releases",
     summary="Enrich what was published in some months",
     response_model=shapes.NewReleasesAnswer,
-    responses=_answers(shapes.NewReleasesAnswer),
+    responses=answers(shapes.NewReleasesAnswer),
 )
 async def enrich_new_releases(
     app: TheApp, wanted: Annotated[shapes.NewReleases, Body()], response: Response
@@ -247,14 +125,14 @@ async def enrich_new_releases(
             subjects=wanted.subjects,
             today=app.clock.now(),
             max_pages=wanted.max_pages_per_month,
-            fresh_since=_fresh_since(app, refresh=not wanted.skip_existing),
+            fresh_since=fresh_since(app, refresh=not wanted.skip_existing),
         )
     if wanted.dry_run:
-        return await _show(app, plan)
+        return await show(app, plan)
     parameters: dict[str, object] = {"start_month": wanted.start_month, "end_month": last_month}
     if wanted.subjects:
         parameters["subjects"] = wanted.subjects
-    result = await _do(app, plan, parameters=parameters, small=Lane.SCHEDULED)
+    result = await fulfil(app, plan, parameters=parameters, small=Lane.SCHEDULED)
     progress = result.progress
     answer = shapes.NewReleasesAnswer(
         start_month=wanted.start_month,
@@ -269,28 +147,28 @@ async def enrich_new_releases(
         errors=result.failed_targets,
         **result.work,
     )
-    return _answer(app, answer, result, response)
+    return answer_with(app, answer, result, response)
 
 
 @router.post(
     "/api/harvest/covers",
     summary="Ask for covers that are missing",
     response_model=shapes.CoversAnswer,
-    responses=_answers(shapes.CoversAnswer),
+    responses=answers(shapes.CoversAnswer),
 )
 async def harvest_covers(
     app: TheApp, response: Response, wanted: Annotated[shapes.CoversHarvest | None, Body()] = None
 ) -> shapes.CoversAnswer | JSONResponse:
     """Ask where the covers of editions are that have none, the newest editions first. Workers fetch what is found."""
     wanted = wanted or shapes.CoversHarvest()
-    fresh_since, now = _fresh_since(app, refresh=False), app.clock.now()
+    since, now = fresh_since(app, refresh=False), app.clock.now()
     async with app.database.connection() as connection:
         plan = await planning.plan_missing_covers(
-            connection, max_units=wanted.batch_size, fresh_since=fresh_since, now=now
+            connection, max_units=wanted.batch_size, fresh_since=since, now=now
         )
     if wanted.dry_run:
-        return await _show(app, plan)
-    result = await _do(app, plan, parameters={"covers": plan.units_expected}, small=Lane.SCHEDULED)
+        return await show(app, plan)
+    result = await fulfil(app, plan, parameters={"covers": plan.units_expected}, small=Lane.SCHEDULED)
     count, progress = result.outcomes.get, result.progress
     found = count(IsbnOutcome.FOUND, 0) + count(IsbnOutcome.ENRICHED, 0)
     answer = shapes.CoversAnswer(
@@ -303,10 +181,10 @@ async def harvest_covers(
         errors=[shapes.FailedIsbn(isbn=isbn, error=error) for isbn, error in result.errors],
         **result.work,
     )
-    return _answer(app, answer, result, response)
+    return answer_with(app, answer, result, response)
 
 
-@router.post("/api/covers/queue", summary="Wish for covers", responses=_answers(shapes.CoverQueueAnswer))
+@router.post("/api/covers/queue", summary="Wish for covers", responses=answers(shapes.CoverQueueAnswer))
 async def queue_covers(
     app: TheApp, wanted: Annotated[shapes.CoverQueue, Body()], response: Response
 ) -> shapes.CoverQueueAnswer:
@@ -327,9 +205,9 @@ async def queue_covers(
     if known.unknown:
         async with app.database.connection() as connection:
             plan = await planning.plan_covers(
-                connection, known.unknown, fresh_since=_fresh_since(app, refresh=False)
+                connection, known.unknown, fresh_since=fresh_since(app, refresh=False)
             )
-        result = await _do(app, plan, parameters={"covers": len(known.unknown)}, small=Lane.INTERACTIVE)
+        result = await fulfil(app, plan, parameters={"covers": len(known.unknown)}, small=Lane.INTERACTIVE)
         work = result.work
         errors |= dict(result.errors)
     answer = shapes.CoverQueueAnswer(
@@ -346,14 +224,14 @@ async def queue_covers(
     )
     if result is None:
         return answer
-    return _answer(app, answer, result, response)
+    return answer_with(app, answer, result, response)
 
 
 @router.post(
     "/api/harvest/updates",
     summary="Ask again for what has changed",
     response_model=shapes.HarvestAnswer,
-    responses=_answers(shapes.HarvestAnswer),
+    responses=answers(shapes.HarvestAnswer),
 )
 async def harvest_updates(
     app: TheApp, response: Response, wanted: Annotated[shapes.UnitsAtMost | None, Body()] = None
@@ -369,7 +247,7 @@ async def harvest_updates(
     "/api/harvest/gaps",
     summary="Fill gaps",
     response_model=shapes.HarvestAnswer,
-    responses=_answers(shapes.HarvestAnswer),
+    responses=answers(shapes.HarvestAnswer),
 )
 async def harvest_gaps(
     app: TheApp, response: Response, wanted: Annotated[shapes.UnitsAtMost | None, Body()] = None
@@ -381,7 +259,7 @@ async def harvest_gaps(
             connection,
             max_units=wanted.max_units,
             max_pages=planning.MOST_PAGES,
-            fresh_since=_fresh_since(app, refresh=False),
+            fresh_since=fresh_since(app, refresh=False),
             now=app.clock.now(),
         )
     return await _harvest(app, plan, wanted, response)
@@ -391,7 +269,7 @@ async def harvest_gaps(
     "/api/harvest/people",
     summary="Ask for facts about authors",
     response_model=shapes.HarvestAnswer,
-    responses=_answers(shapes.HarvestAnswer),
+    responses=answers(shapes.HarvestAnswer),
 )
 async def harvest_people(
     app: TheApp, response: Response, wanted: Annotated[shapes.PeopleHarvest | None, Body()] = None
@@ -399,9 +277,9 @@ async def harvest_people(
     """Ask Open Library and Wikidata for years, names and identifiers of authors; costs no unit."""
     most = (wanted or shapes.PeopleHarvest()).most
     async with app.database.connection() as connection:
-        plan = await planning.plan_people(connection, most=most, fresh_since=_fresh_since(app, refresh=False))
+        plan = await planning.plan_people(connection, most=most, fresh_since=fresh_since(app, refresh=False))
     return _harvested(
-        await _do(app, plan, parameters={"people": most}, small=Lane.SCHEDULED, most=most), app, response
+        await fulfil(app, plan, parameters={"people": most}, small=Lane.SCHEDULED, most=most), app, response
     )
 
 
@@ -409,14 +287,14 @@ async def _harvest(
     app: App, plan: Plan, wanted: shapes.UnitsAtMost, response: Response
 ) -> shapes.HarvestAnswer | JSONResponse:
     if wanted.dry_run:
-        return await _show(app, plan)
-    result = await _do(
+        return await show(app, plan)
+    result = await fulfil(
         app, plan, parameters={"max_units": wanted.max_units}, small=Lane.SCHEDULED, most=wanted.max_units
     )
     return _harvested(result, app, response)
 
 
-def _harvested(result: _Result, app: App, response: Response) -> shapes.HarvestAnswer:
+def _harvested(result: Result, app: App, response: Response) -> shapes.HarvestAnswer:
     progress = result.progress
     answer = shapes.HarvestAnswer(
         targets=progress.items,
@@ -428,7 +306,7 @@ def _harvested(result: _Result, app: App, response: Response) -> shapes.HarvestA
         errors=result.failed_targets,
         **result.work,
     )
-    return _answer(app, answer, result, response)
+    return answer_with(app, answer, result, response)
 
 
 @router.get("/api/plan", summary="What is going to be asked?")
