@@ -27,6 +27,7 @@ from alexandria.domain.reconciling import Reconciliation
 from alexandria.foreground import Foreground, working_in_foreground
 from alexandria.harvest import Harvester
 from alexandria.harvest_isbns import IsbnCalls
+from alexandria.metering import publishing
 from alexandria.mirror import Mirror, Target
 from alexandria.notifying import Sender, Webhook
 from alexandria.notifying import Target as NoticeTarget
@@ -205,7 +206,8 @@ async def running_app(config: Config, database_url: str, *, clock: Clock | None 
     async with Database.open(database_url) as database:
         await migrate(database)
         quota = QuotaStore(database, quota_clock)
-        async with Gateway(quota, clock, contact=config.contact) as gateway:
+        # Around everything that counts, so that what it counts at its end is still added.
+        async with publishing(database), Gateway(quota, clock, contact=config.contact) as gateway:
             isbndb = IsbndbProvider(
                 gateway, base_url=config.isbndb_url, key=config.isbndb_key, policy=isbndb_policy(config)
             )

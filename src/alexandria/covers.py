@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 import pyvips
 import structlog
 
+from alexandria import meters
 from alexandria.clock import Clock
 from alexandria.domain.covers import (
     MOST_BYTES,
@@ -156,6 +157,7 @@ async def fetch_cover(
     if outcome.is_placeholder and outcome.picture:
         # Each time one is met, not only when it is found out: a worker may have been killed before, or have put it back since.
         await objects.delete(object_key(outcome.picture.content_hash, size) for size in CoverSize)
+    meters.COVERS.labels(outcome.state.value).inc()
     log.info(
         "cover.fetched",
         isbn=str(isbn),
@@ -195,9 +197,13 @@ async def _attempt(
     clock: Clock,
 ) -> CoverOutcome:
     try:
-        downloaded = await gateway.download(
-            cover.url, most_bytes=MOST_BYTES, timeout_seconds=DOWNLOAD_SECONDS, allowed_hosts=allowed_hosts
-        )
+        with meters.DOWNLOAD_SECONDS.time():
+            downloaded = await gateway.download(
+                cover.url,
+                most_bytes=MOST_BYTES,
+                timeout_seconds=DOWNLOAD_SECONDS,
+                allowed_hosts=allowed_hosts,
+            )
     except RecordNotFound as error:
         return CoverOutcome.unfit(Unfit(CoverState.MISSING, error.reason), clock.now())
     except ProviderRefused as error:
@@ -208,7 +214,8 @@ async def _attempt(
         return CoverOutcome.failed(
             error.reason, attempts=cover.attempts + 1, now=clock.now(), retry_after=error.retry_after
         )
-    return await _keep(downloaded.body, database, objects, clock)
+    with meters.COVER_SECONDS.time():
+        return await _keep(downloaded.body, database, objects, clock)
 
 
 async def _keep(body: bytes, database: Database, objects: ObjectStore, clock: Clock) -> CoverOutcome:

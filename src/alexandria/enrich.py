@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from alexandria import meters
 from alexandria.domain import matching, merging, merging_authors
 from alexandria.domain.catalogue import (
     AuthorFacts,
@@ -64,6 +65,20 @@ async def absorb(
     Open Library's covers host, for editions that somebody asked for; without it, as for a dump, its covers are not wanted: it asks
     not to be used for covers in bulk (contracts/openlibrary.md, section 4).
     """
+    with meters.ABSORB_SECONDS.time():
+        absorbed = await _absorb(connection, records, bibliography_of, openlibrary_covers)
+    meters.RECORDS.inc(len(records))
+    meters.EDITIONS.inc(absorbed.editions_new)
+    meters.WORKS.inc(absorbed.works_new)
+    return absorbed
+
+
+async def _absorb(
+    connection: Connection,
+    records: Sequence[SourceRecord],
+    bibliography_of: str | None,
+    openlibrary_covers: str | None,
+) -> Absorbed:
     absorbed = Absorbed()
     store = CatalogueStore(connection)
     changed = await store.save_records(records)

@@ -14,6 +14,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from alexandria import meters
 from alexandria.api.problems import (
     INVALID_INPUT,
     TOO_LARGE,
@@ -33,6 +34,11 @@ MOST_BODY_BYTES = 256 * 1024
 
 REQUEST_SECONDS: Final = 20.0
 """For one request, its body included. Long work is a run, not a request (design.md, invariant 9)."""
+
+NO_ROUTE = "none"
+"""What requests are counted under that led nowhere, or were refused before it was known where to."""
+
+_METHODS = READING | {"POST", "PUT", "PATCH", "DELETE"}
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -76,6 +82,7 @@ class Edge:
                     request, receive, Refusal(UNEXPECTED, "the server's log says more under this request_id")
                 )
             log.info("request.answered", **request.summary())
+            request.count()
 
     async def _answer(self, request: "_Request", receive: Receive) -> None:
         scope, headers = request.scope, Headers(scope=request.scope)
@@ -96,7 +103,8 @@ class Edge:
             "request_id": request.id,
             "caller": find_caller(self._rules, headers, peer),
         }
-        await self._app({**scope, **found}, receive, request.send)
+        request.inner = {**scope, **found}
+        await self._app(request.inner, receive, request.send)
 
     async def _refuse(self, request: "_Request", receive: Receive, refusal: Refusal) -> None:
         if request.status is not None:
@@ -114,6 +122,8 @@ class _Request:
         self.id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         self.scope = scope
         self.path: str = scope["path"]
+        self.inner: Scope = {}
+        """What the application was handed; the router notes there which route it found."""
         self.status: int | None = None
         self._send = send
         self._began = time.monotonic()
@@ -127,6 +137,13 @@ class _Request:
                 headers.setdefault(name, value)
             headers["X-Request-ID"] = self.id
         await self._send(message)
+
+    def count(self) -> None:
+        """For the metrics: by the route's template, since a path may hold anything."""
+        route: str = getattr(self.inner.get("route"), "path", NO_ROUTE)
+        method = self.scope["method"] if self.scope["method"] in _METHODS else "other"
+        meters.HTTP_REQUESTS.labels(method, route, str(self.status or 0)).inc()
+        meters.HTTP_SECONDS.labels(route).observe(time.monotonic() - self._began)
 
     def summary(self) -> MutableMapping[str, Any]:
         """For the log; without the query, which may hold what somebody reads."""

@@ -14,11 +14,8 @@ from alexandria.domain.quota import Lane
 from alexandria.stores.covers import CoverStore
 from alexandria.stores.harvesters import HarvesterStore
 from alexandria.stores.harvests import HarvestStore, RunState
-from alexandria.stores.jobs import JobStore
+from alexandria.stores.jobs import FETCH_COVER, HARVEST_ITEM, JobStore
 from alexandria.stores.postgres import Connection
-
-HARVEST_ITEM = "harvest_item"
-FETCH_COVER = "fetch_cover"
 
 HIGH_WATER = {HARVEST_ITEM: 40, FETCH_COVER: 200}
 """Jobs of each run, and of covers, that wait in the queue at most: some seconds of work for a few workers."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from pgqueuer.qm import QueueManager
 from pgqueuer.queries import Queries as JobQueries
 from psycopg import AsyncConnection, OperationalError
 
+from alexandria import meters
 from alexandria.app import App, recount_if_due, schedule_of
 from alexandria.covers import fetch_cover
 from alexandria.domain.errors import StoreUnavailable
@@ -22,8 +24,6 @@ from alexandria.domain.isbn import Isbn
 from alexandria.domain.plans import Kind, needs_key
 from alexandria.harvest import Next
 from alexandria.jobs.queue import (
-    FETCH_COVER,
-    HARVEST_ITEM,
     FetchCover,
     HarvestItem,
     are_covers_fetched,
@@ -31,7 +31,7 @@ from alexandria.jobs.queue import (
     feed_run,
 )
 from alexandria.stores.harvests import HarvestStore
-from alexandria.stores.jobs import QueueDriver
+from alexandria.stores.jobs import FETCH_COVER, HARVEST_ITEM, QueueDriver
 from alexandria.stores.postgres import Connection, in_transaction
 from alexandria.upkeep import keep_up_if_due
 
@@ -75,6 +75,7 @@ class Worker:
         """
         try:
             async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+                stack.enter_context(meters.worker_at_work())
                 # A queue manager each, so that items waiting for their slot don't keep pictures from being computed.
                 managers = [(await self._manager(stack, FETCH_COVER, self._fetch_cover), COVERS_AT_ONCE)]
                 if self._may_harvest:
@@ -119,7 +120,7 @@ class Worker:
             raise StoreUnavailable(f"the database did not answer: {error}".strip()) from error
         await stack.enter_async_context(listener)
         manager = QueueManager(JobQueries(QueueDriver(listener, self.app.database)))
-        manager.entrypoint(name, on_failure="hold")(handle)
+        manager.entrypoint(name, on_failure="hold")(_metered(name, handle))
         return manager
 
     async def _take_jobs(self, manager: QueueManager, most: int) -> None:
@@ -223,6 +224,27 @@ class Worker:
             return await feed_run(connection, run_id, now=self.app.clock.now())
 
         await in_transaction(self.app.database, feed)
+
+
+def _metered(kind: str, handle: Callable[[Job], Awaitable[None]]) -> Callable[[Job], Awaitable[None]]:
+    """The same, counted and timed."""
+
+    async def handle_and_count(job: Job) -> None:
+        began, outcome = time.monotonic(), "failed"
+        try:
+            await handle(job)
+            outcome = "done"
+        except RetryRequested:
+            outcome = "again"
+            raise
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        finally:
+            meters.JOBS.labels(kind, outcome).inc()
+            meters.JOB_SECONDS.labels(kind).observe(time.monotonic() - began)
+
+    return handle_and_count
 
 
 async def fetch_wanted_cover(app: App, isbn: Isbn) -> None:

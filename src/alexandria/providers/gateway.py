@@ -19,7 +19,7 @@ import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from alexandria import __version__
+from alexandria import __version__, meters
 from alexandria.clock import Clock
 from alexandria.domain.errors import (
     AlexandriaError,
@@ -141,11 +141,14 @@ class Gateway:
         raise error_of(source.account.provider, outcome)
 
     async def _attempt(self, call: Call, source: Source, patience: Patience, attempt: int) -> Outcome:
+        asked, provider = self._clock.monotonic(), source.account.provider
         permit = await self._permits.obtain(call, source, patience)
         began = self._clock.monotonic()
+        meters.WAIT_SECONDS.labels(provider, call.lane.value).observe(began - asked)
         try:
             outcome = await self._dispatch(call, source, permit)
         except BaseException:
+            meters.CALLS.labels(provider, call.endpoint, "interrupted").inc()
             # Stopped in flight, or a reader's defect: it may have reached the provider, so it stays charged.
             await self._permits.settle(
                 permit.reservation,
@@ -156,14 +159,17 @@ class Gateway:
                 evidence=Evidence(),
             )
             raise
+        elapsed = self._clock.monotonic() - began
         outcome = self._limits.weigh(source, outcome, began)
-        evidence = evidence_of(outcome, elapsed=timedelta(seconds=self._clock.monotonic() - began))
+        meters.CALLS.labels(provider, call.endpoint, outcome.verdict.meaning.value).inc()
+        meters.CALL_SECONDS.labels(provider, call.endpoint).observe(elapsed)
+        evidence = evidence_of(outcome, elapsed=timedelta(seconds=elapsed))
         # As one piece: whoever is stopped meanwhile leaves neither a stop nor a settlement undone.
         concluding = self._conclude(permit.reservation, source.policy, outcome, evidence)
         await asyncio.shield(self._permits.keep(concluding))
         log.info(
             "provider.called",
-            provider=source.account.provider,
+            provider=provider,
             endpoint=call.endpoint,
             status=outcome.answer.status if outcome.answer else None,
             meaning=outcome.verdict.meaning.value,

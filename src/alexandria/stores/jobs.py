@@ -11,6 +11,11 @@ from alexandria.stores.postgres import Connection, Database, Queries
 
 queries = Queries("jobs.sql")
 
+HARVEST_ITEM = "harvest_item"
+FETCH_COVER = "fetch_cover"
+JOB_KINDS = (HARVEST_ITEM, FETCH_COVER)
+"""Every kind of job there is."""
+
 
 class QueueDriver(PsycopgDriver):
     """PgQueuer's driver with a connection of its own for listening.
