@@ -29,6 +29,8 @@ from alexandria.api import (
     harvesters,
     harvests,
     health,
+    metrics,
+    monitoring,
     problems,
     quota,
     runs,
@@ -38,6 +40,7 @@ from alexandria.api import (
 )
 from alexandria.api.context import Context, WorkerState
 from alexandria.api.edge import Edge
+from alexandria.api.gauges import Gauges
 from alexandria.app import App, alerting, mirroring, running_app, running_database
 from alexandria.clock import Clock, SystemClock
 from alexandria.config import Config
@@ -74,6 +77,10 @@ _TAGS = [
     },
     {"name": "schedule", "description": "What is harvested by the clock, when next, and what came of it."},
     {"name": "alerts", "description": "What a person should look at, who was told, and what is silenced."},
+    {
+        "name": "monitoring",
+        "description": "How everything stands, for people who build their own dashboard; dead letters.",
+    },
     {"name": "health", "description": "Whether the server works, and how the day's quota stands."},
     {
         "name": "quota",
@@ -108,6 +115,7 @@ def make_app(
         async with running_app(config, database_url, clock=given_clock) as app:
             worker = WorkerState()
             api.state.context = Context(app, worker)
+            api.state.gauges = Gauges(app)
             api.state.dashboard = page.Dashboard(app, lambda: (worker.state, worker.detail))
             working = _kept_working(app, worker) if with_worker else contextlib.nullcontext()
             async with mirroring(app), alerting(app), working:
@@ -125,8 +133,20 @@ def make_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    own = (health, quota, usage, catalogue, harvests, enriching, runs, harvesters, schedule, alerts, page)
-    for router in (each.router for each in own):
+    own = (
+        health,
+        quota,
+        usage,
+        monitoring,
+        catalogue,
+        harvests,
+        enriching,
+        runs,
+        harvesters,
+        schedule,
+        alerts,
+    )
+    for router in (each.router for each in (*own, metrics, page)):
         api.include_router(router)
     problems.install(api, clock)
     api.add_middleware(Edge, rules=rules, clock=clock)

@@ -10,7 +10,7 @@ from alexandria.api.context import TheApp, TheWorkerState
 from alexandria.api.problems import NOT_READY, Refusal
 from alexandria.app import App, isbndb_account, isbndb_policy, read_forecast
 from alexandria.domain.quota import Account, State
-from alexandria.domain.quota_status import Status
+from alexandria.domain.quota_status import Forecast, Status
 from alexandria.stores.postgres import is_migrated
 
 router = APIRouter(tags=["health"])
@@ -44,6 +44,11 @@ async def ready(app: TheApp, worker: TheWorkerState) -> shapes.Readiness:
 async def quota_status(app: TheApp) -> shapes.QuotaStatus:
     """What was used of the day, what is left, and why nothing is sent if nothing is. Costs no unit."""
     status = await read_status(app)
+    return show_status(app, status, await read_forecast(app, status))
+
+
+def show_status(app: App, status: Status, forecast: Forecast) -> shapes.QuotaStatus:
+    """The shape of a status."""
     hindrance = status.hindrance()
     why_not: dict[str, Any] = {
         "reason": hindrance and hindrance.reason,
@@ -52,8 +57,8 @@ async def quota_status(app: TheApp) -> shapes.QuotaStatus:
     }
     if not app.config.isbndb_key:
         why_not = {**_NO_KEY, "can_make_calls": False}
-    forecast = await read_forecast(app, status) if app.config.isbndb_key else None
-    fields: dict[str, Any] = {**status.as_json(), **why_not, "forecast": forecast}
+    shown = forecast if app.config.isbndb_key else None
+    fields: dict[str, Any] = {**status.as_json(), **why_not, "forecast": shown}
     return shapes.QuotaStatus.model_validate(fields)
 
 
