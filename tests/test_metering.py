@@ -66,10 +66,26 @@ async def test_a_process_that_ends_takes_nothing_with_it(database: Database) -> 
 
 
 async def test_the_last_word_is_heard(database: Database) -> None:
-    async with publishing(database):
+    async with publishing(database) as publisher:
+        await publisher.publish()
         call()
     assert (await sums(database))[CALLS] == 1
     assert await alive(database) == Alive(0, 0)
+
+
+async def test_the_shortest_command_ends_at_once(database: Database) -> None:
+    for _ in range(30):
+        async with asyncio.timeout(5), publishing(database):
+            # Enough for the first publication to be on its way.
+            for _ in range(3):
+                await asyncio.sleep(0)
+
+
+async def test_one_that_publishes_twice_at_once_adds_once(database: Database) -> None:
+    publisher = Publisher(database)
+    call()
+    await asyncio.gather(publisher.publish(), publisher.publish(), publisher.close())
+    assert (await sums(database))[CALLS] == 1
 
 
 async def test_workers_are_counted_while_they_live(database: Database) -> None:

@@ -6,7 +6,7 @@ killed loses what it counted since it last added.
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
@@ -34,29 +34,32 @@ class Publisher:
     process: UUID = field(default_factory=uuid4)
     _published: Mapping[meters.Reading, float] = field(default_factory=meters.read)
     _count: int = 0
+    _alone: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def publish(self) -> None:
         """Add what is new, and give a sign of life. Raises StoreUnavailable; then the next time adds it."""
-        read = meters.read()
-        new = self._new(read)
-        async with self.database.transaction() as connection:
-            store = MeterStore(connection)
-            await store.add(new, spanned=_spanned(new))
+        async with self._adding() as store:
             await store.beat(self.process, workers=meters.workers_at_work())
             if self._count % _TIDY_EVERY == 0:
                 await store.tidy()
         self._count += 1
-        self._published = read
 
     async def close(self) -> None:
         """Add what is new for the last time, and take leave. Raises StoreUnavailable."""
-        read = meters.read()
-        new = self._new(read)
-        async with self.database.transaction() as connection:
-            store = MeterStore(connection)
-            await store.add(new, spanned=_spanned(new))
+        async with self._adding() as store:
             await store.leave(self.process)
-        self._published = read
+
+    @asynccontextmanager
+    async def _adding(self) -> AsyncIterator[MeterStore]:
+        """A transaction that adds what is new, one at a time: two would add the same."""
+        async with self._alone:
+            read = meters.read()
+            new = self._new(read)
+            async with self.database.transaction() as connection:
+                store = MeterStore(connection)
+                await store.add(new, spanned=_spanned(new))
+                yield store
+            self._published = read
 
     def _new(self, read: Mapping[meters.Reading, float]) -> Mapping[meters.Reading, float]:
         """What was added since the last time; of a histogram all buckets, also those that nothing fell into: shares are read off them."""
@@ -80,11 +83,14 @@ def _spanned(readings: Mapping[meters.Reading, float]) -> Mapping[meters.Reading
 @asynccontextmanager
 async def publishing(database: Database) -> AsyncIterator[Publisher]:
     """Publish beside the block, and once more at its end. A database that does not answer is tried again, and holds up nothing."""
-    publisher = Publisher(database)
-    task = asyncio.create_task(_keep_publishing(publisher))
+    publisher, stop = Publisher(database), asyncio.Event()
+    task = asyncio.create_task(_keep_publishing(publisher, stop))
     try:
         yield publisher
     finally:
+        # What is on its way is let through: cut off, nobody would know whether it was added.
+        stop.set()
+        await asyncio.wait({task}, timeout=_LAST_WORD_SECONDS)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         try:
@@ -94,10 +100,12 @@ async def publishing(database: Database) -> AsyncIterator[Publisher]:
             log.warning("meters.lost", reason=str(error) or "the database took too long")
 
 
-async def _keep_publishing(publisher: Publisher) -> None:
-    while True:
+async def _keep_publishing(publisher: Publisher, stop: asyncio.Event) -> None:
+    # Not until it is cancelled: the driver may answer a cancelled statement with an error of its own.
+    while not stop.is_set():
         try:
             await publisher.publish()
         except StoreUnavailable as error:
             log.warning("meters.unpublished", reason=str(error))
-        await asyncio.sleep(PUBLISH_SECONDS)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), PUBLISH_SECONDS)
