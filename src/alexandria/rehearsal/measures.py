@@ -80,6 +80,10 @@ class Figures:
     authors: Likeness
 
 
+RECALL_OF_WORKS = "works: recall"
+"""The row that is known not to hold: see docs/rehearsal.md."""
+
+
 def measure(figures: Figures, targets: Targets) -> list[Measure]:
     """The table, one row for each thing that must hold."""
     day, before = figures.day, figures.day_before
@@ -126,11 +130,12 @@ def measure(figures: Figures, targets: Targets) -> list[Measure]:
         _exactly("authors made twice by concurrency", figures.duplicate_authors, 0),
         _at_least("works: precision", figures.works.precision, targets.precision),
         _at_least(
-            "works: recall",
-            figures.works_in_language.recall,
+            RECALL_OF_WORKS,
+            figures.works.recall,
             targets.recall,
-            f"{figures.works.recall:.3f} with translations, which nothing tells of",
+            "translations are not brought together: only leads tell of them",
         ),
+        _at_least("works: recall within a language", figures.works_in_language.recall, targets.recall),
         _at_least("authors: precision", figures.authors.precision, targets.precision),
         _at_least("authors: recall", figures.authors.recall, targets.recall),
     ]
