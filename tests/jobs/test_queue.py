@@ -7,7 +7,7 @@ import pytest
 from alexandria.clock import Clock
 from alexandria.domain.quota import Lane
 from alexandria.domain.targets import Target, TargetKind
-from alexandria.jobs.queue import feed_run, priority_of
+from alexandria.jobs.queue import feed_run, forget_old_jobs, priority_of
 from alexandria.stores.harvests import HarvestStore
 from alexandria.stores.postgres import Connection, Database
 
@@ -62,3 +62,21 @@ def test_no_yield_lifts_a_job_out_of_its_lane(lane: Lane) -> None:
     ]
     assert all(lower < higher for lower, higher in pairwise(priorities))
     assert {each // 1000 for each in priorities} == {priority_of(lane, 1, 1) // 1000}
+
+
+async def test_the_log_of_jobs_that_are_long_over_is_forgotten_and_that_of_dead_letters_kept(
+    database: Database,
+) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(
+            "INSERT INTO pgqueuer (id, priority, created, updated, entrypoint, status)"
+            " VALUES (7, 0, now(), now(), 'harvest_item', 'failed')"
+        )
+        await connection.execute(
+            "INSERT INTO pgqueuer_log (created, job_id, status, priority, entrypoint)"
+            " SELECT now() - age * interval '1 day', job, 'failed', 0, 'harvest_item'"
+            " FROM (VALUES (8, 1), (6, 2), (8, 7)) AS log (age, job)"
+        )
+        assert await forget_old_jobs(connection) == 1
+        rows = await (await connection.execute("SELECT job_id FROM pgqueuer_log ORDER BY job_id")).fetchall()
+    assert rows == [(2,), (7,)]

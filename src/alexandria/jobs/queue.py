@@ -5,7 +5,7 @@ fills up to a high-water mark and hands nothing out of a run that is paused. Tha
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -91,3 +91,15 @@ async def _top_up(
     return await JobStore(connection).top_up(
         kind, payloads, group=f"{kind}:{group}", high_water=HIGH_WATER[kind], priority=priority
     )
+
+
+LOG_KEPT = timedelta(days=7)
+"""How long the queue's own log of what became of jobs is kept; runs and covers keep theirs for ever."""
+
+_FORGOTTEN_AT_ONCE = 50_000
+"""Entries: some seconds' work, and two days' entries."""
+
+
+async def forget_old_jobs(connection: Connection) -> int:
+    """Shorten the queue's log by what is older than `LOG_KEPT`; returns by how many entries."""
+    return await JobStore(connection).forget_log(keep=LOG_KEPT, limit=_FORGOTTEN_AT_ONCE)

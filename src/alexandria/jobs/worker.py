@@ -29,6 +29,7 @@ from alexandria.jobs.queue import (
     are_covers_fetched,
     feed_covers,
     feed_run,
+    forget_old_jobs,
 )
 from alexandria.stores.harvests import HarvestStore
 from alexandria.stores.jobs import FETCH_COVER, HARVEST_ITEM, QueueDriver
@@ -198,7 +199,12 @@ class Worker:
         async with self.app.database.transaction() as connection:
             await feed_covers(connection, now=self.app.clock.now())
         await self.app.quota.expire()
-        await keep_up_if_due(self.app.quota, self.app.quota_reports, keep=self.app.config.quota_detail)
+        kept_up = await keep_up_if_due(
+            self.app.quota, self.app.quota_reports, keep=self.app.config.quota_detail
+        )
+        if kept_up is not None:
+            async with self.app.database.transaction() as connection:
+                await forget_old_jobs(connection)
 
     async def _keep_counting(self) -> None:
         """Compare our count with the provider's whenever that is due. A provider that is slow to answer holds up nothing else."""

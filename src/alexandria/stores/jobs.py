@@ -1,6 +1,7 @@
 """The queue in PostgreSQL: PgQueuer's tables, asked through our connections (docs/decisions/0003-pgqueuer.md)."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from pgqueuer.db import PsycopgDriver
 from pgqueuer.queries import Queries as JobQueries
@@ -70,3 +71,8 @@ class JobStore:
             on_conflict="skip",
         )
         return sum(each is not None for each in ids)
+
+    async def forget_log(self, *, keep: timedelta, limit: int) -> int:
+        """Forget what became of jobs longer ago than `keep`, at most so many entries; returns how many. The server's clock wrote them."""
+        cursor = await self._connection.execute(queries.forget_log, {"kept": keep, "limit": limit})
+        return cursor.rowcount
