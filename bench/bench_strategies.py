@@ -9,7 +9,7 @@ import argparse
 import asyncio
 import random
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,7 @@ import psycopg
 from alexandria import config as configuration
 from alexandria import harvest, planning
 from alexandria.app import App, running_app
+from alexandria.domain.catalogue import SourceRecord
 from alexandria.domain.errors import AlexandriaError, QuotaDenied, RecordNotFound
 from alexandria.domain.isbn import Isbn
 from alexandria.domain.plans import Plan
@@ -51,10 +52,10 @@ async def isbns_of(app: App) -> list[Isbn]:
     return isbns
 
 
-async def keep(app: App, records: object) -> None:
+async def keep(app: App, records: Sequence[SourceRecord]) -> None:
     """What all four do with what they bought."""
     async with app.database.transaction() as connection:
-        await absorb(connection, list(records))  # type: ignore[call-overload]
+        await absorb(connection, records)
 
 
 async def one_by_one(app: App) -> None:
