@@ -14,6 +14,7 @@ from alexandria.domain.quota import Lane
 from alexandria.harvest import Next
 from alexandria.load import load_into_catalogue
 from alexandria.sandbox.faults import FaultKind
+from alexandria.sandbox.identities import is_in_openlibrary as in_openlibrary
 from alexandria.sandbox.server import Sandbox, running_sandbox
 from alexandria.sandbox.world import World
 from alexandria.stores.harvests import HarvestStore, ItemState, RunState
@@ -244,6 +245,28 @@ async def test_what_a_free_source_completes_costs_no_unit_and_is_not_asked_again
         again = await ask(app, isbns)
         assert (await run_of(app, again))[1].units == 0
         assert len(sandbox.free_calls) == free_calls
+
+
+async def test_a_book_that_only_a_free_source_knows_is_never_called_unknown(
+    world: World, environment_for: Environment
+) -> None:
+    listed = set(listed_isbns(world))
+    only_free = [
+        each.isbn
+        for each in world.truth.editions.values()
+        if each.isbn and each.isbn not in listed and not each.isbn.is_reserved and in_openlibrary(each)
+    ][:10]
+    assert only_free, "the test needs books that the paid provider does not list"
+    async with (
+        running_sandbox(world, switches=FAST) as sandbox,
+        app_on(free_environment(environment_for, sandbox)) as app,
+    ):
+        for _ in range(2):
+            run_id = await ask(app, only_free)
+            outcomes = await outcomes_of(app, run_id)
+            held = await editions_with(app, only_free)
+            assert outcomes.get("not_found", 0) == len(only_free) - len(held), outcomes
+        assert held
 
 
 async def test_a_free_source_that_fails_costs_its_answer_only(

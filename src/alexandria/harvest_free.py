@@ -1,6 +1,6 @@
 """Asking sources without paid units for an item's ISBNs, before a unit is paid."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from alexandria.domain.catalogue import RecordKind
 from alexandria.domain.isbn import Isbn
@@ -46,6 +46,17 @@ async def ask_free_sources(turn: Turn, free: FreeSources, isbns: Sequence[Isbn])
     found = {isbn for known in asked.found.values() for isbn in known}
     found |= {isbn for isbn, answer in standing.items() if not answer.misses}
     return await _absorb(turn, free, asked, found, changed)
+
+
+async def list_known_elsewhere(connection: Connection, isbns: Collection[Isbn]) -> set[Isbn]:
+    """Which of these a free source knew when it was last asked: whatever the paid one says, they are not unknown."""
+    store = IsbnAnswerStore(connection)
+    return {
+        isbn
+        for source in _SOURCES
+        for isbn, answer in (await store.find(source, isbns)).items()
+        if not answer.misses
+    }
 
 
 async def _store(turn: Turn, asked: FreeAnswers) -> set[str]:

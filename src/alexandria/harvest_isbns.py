@@ -14,7 +14,7 @@ from alexandria.domain.isbn_outcomes import IsbnOutcome, Outcomes
 from alexandria.domain.plans import Kind, consumer_of
 from alexandria.domain.quota import DenialReason, Lane
 from alexandria.enrich import absorb
-from alexandria.harvest_free import ask_free_sources
+from alexandria.harvest_free import ask_free_sources, list_known_elsewhere
 from alexandria.harvest_turns import Turn
 from alexandria.providers.isbndb import PROVIDER, BookBatch, IsbndbProvider
 from alexandria.sources import FreeSources
@@ -28,6 +28,8 @@ log = structlog.get_logger()
 GATHERING_SECONDS = 0.2
 """How long ISBNs are gathered before one call asks for all of them: less than a reader notices, and less than the third of a second
 between two requests of a Premium plan."""
+
+_KNOWN_ELSEWHERE = "a source that costs no unit knows it, the paid one does not"
 
 _TOO_MANY = frozenset(
     {DenialReason.EXHAUSTED, DenialReason.SHARE, DenialReason.CEILING, DenialReason.INVALID}
@@ -182,7 +184,9 @@ async def take_isbns(turn: Turn, calls: IsbnCalls, free: FreeSources) -> ItemSta
         job=turn.job,
         is_alone=turn.run.is_capped,
     )
-    outcomes = _outcomes_of(share.batch, share.changed)
+    async with turn.database.connection() as connection:
+        elsewhere = await list_known_elsewhere(connection, share.batch.absent)
+    outcomes = _outcomes_of(share.batch, share.changed, elsewhere)
     await _absorb(
         turn,
         [record.key for record in share.batch.records],
@@ -204,6 +208,7 @@ async def _take_known(turn: Turn, isbns: Sequence[Isbn]) -> Outcomes:
     """What need not be asked: answered since the run began, or not long before unless the run asks for everything anew."""
     async with turn.database.connection() as connection:
         answers = await IsbnAnswerStore(connection).find(PROVIDER, isbns)
+        elsewhere = await list_known_elsewhere(connection, isbns)
     freshness = turn.run.created_at - turn.run.fresh_since
     outcomes: Outcomes = {}
     for isbn, answer in answers.items():
@@ -211,7 +216,9 @@ async def _take_known(turn: Turn, isbns: Sequence[Isbn]) -> Outcomes:
         is_of_this_run = answer.asked_at > turn.run.created_at
         if not is_of_this_run and (until <= turn.clock.now() or turn.asks_anew):
             continue
-        if answer.misses:
+        if answer.misses and isbn in elsewhere:
+            outcomes[str(isbn)] = IsbnOutcome.SKIPPED_FRESH, _KNOWN_ELSEWHERE
+        elif answer.misses:
             reason = None if is_of_this_run else f"is not asked for again before {until:%Y-%m-%d %H:%M} UTC"
             outcomes[str(isbn)] = IsbnOutcome.NOT_FOUND, reason
         elif is_of_this_run:
@@ -260,13 +267,18 @@ async def _absorb(
     await in_transaction(turn.database, bring)
 
 
-def _outcomes_of(batch: BookBatch, enriched: Collection[str]) -> Outcomes:
+def _outcomes_of(batch: BookBatch, enriched: Collection[str], elsewhere: Collection[Isbn]) -> Outcomes:
     """What came of each ISBN that was asked for; those that a failure left out have no outcome yet."""
     outcomes: Outcomes = {
         record.key: (IsbnOutcome.ENRICHED if record.key in enriched else IsbnOutcome.FOUND, None)
         for record in batch.records
     }
-    outcomes |= {str(each): (IsbnOutcome.NOT_FOUND, None) for each in batch.absent}
+    outcomes |= {
+        str(each): (IsbnOutcome.FOUND, _KNOWN_ELSEWHERE)
+        if each in elsewhere
+        else (IsbnOutcome.NOT_FOUND, None)
+        for each in batch.absent
+    }
     outcomes |= {
         str(each): (IsbnOutcome.FAILED, "the provider's answer about it could not be read")
         for each in batch.unclear

@@ -26,9 +26,8 @@ async def take_people(turn: Turn, free: FreeSources) -> ItemState | None:
     most = int(turn.run.parameters["people"])
     done = turn.item.total or 0
     since = turn.run.fresh_since
-    while (
-        asked and done < most
-    ):  # ends: whoever was asked about is not due any more, and nobody asked about ends it
+    # Ends: whoever was asked about is not due any more, and where nobody was, that raises.
+    while asked and done < most:
         if turn.stopping():
             return None
         async with turn.database.connection() as connection:

@@ -134,5 +134,6 @@ async def show(app: App, plan: Plan) -> JSONResponse:
 
 
 def fresh_since(app: App, *, refresh: bool) -> datetime:
+    """What was fetched since then need not be asked again; nothing is that fresh with `refresh`."""
     now = app.clock.now()
     return now if refresh else now - app.config.freshness
