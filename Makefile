@@ -38,7 +38,7 @@ test: .venv/installed-dev  ## run the tests; a part of them: make test ARGS="-k 
 	$(BIN)/python -m pytest $(ARGS)
 
 soak: .venv/installed-dev  ## keep the quota under fire for minutes: make soak SECONDS=180
-	$(BIN)/python -m pytest tests/end_to_end/test_quota_under_fire.py --soak-seconds $(SECONDS) --timeout 0 -s $(ARGS)
+	$(BIN)/python -m pytest tests/end_to_end/test_quota_under_fire.py --soak-seconds $(SECONDS) -s $(ARGS)
 
 rehearsal: setup  ## rehearse a whole provider day with everything, in 13 minutes; make rehearsal ARGS="--short"
 	$(BIN)/python -m alexandria.rehearsal $(ARGS)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from functools import cache
 
 from alexandria import config, harvest
 from alexandria.app import App, running_app
@@ -11,11 +12,32 @@ from alexandria.domain.isbn import Isbn
 from alexandria.domain.plans import Plan
 from alexandria.domain.quota import Lane
 from alexandria.harvest import Outcome
+from alexandria.sandbox.server import Sandbox, running_sandbox
 from alexandria.sandbox.switches import Switches
 from alexandria.sandbox.world import World
 from alexandria.stores.harvests import HarvestStore, Item, Progress, Run
+from end_to_end.spending import ShiftedClock, noon_if_near_midnight
 
 FAST = Switches(rate_q=100_000, book_dirt="off")
+
+
+@cache
+def daytime() -> Clock | None:
+    """The clock of a test that is about one day, for sandbox and application alike: near midnight one that shows noon.
+
+    None, the machine's clocks, at most times. Decided once, so that all of a test agree.
+    """
+    ahead = noon_if_near_midnight()
+    return ShiftedClock(ahead) if ahead else None
+
+
+@asynccontextmanager
+async def sandbox_of(
+    world: World, *, switches: Switches = FAST, clock: Clock | None = None
+) -> AsyncIterator[Sandbox]:
+    """A sandbox whose day does not end during a test that did not bring a clock."""
+    async with running_sandbox(world, switches=switches, clock=clock or daytime()) as sandbox:
+        yield sandbox
 
 
 @asynccontextmanager
@@ -23,7 +45,7 @@ async def app_on(environment: Mapping[str, str], *, clock: Clock | None = None) 
     """An application with these settings."""
     settings = config.load(environment)
     assert settings.database_url
-    async with running_app(settings, settings.database_url, clock=clock) as app:
+    async with running_app(settings, settings.database_url, clock=clock or daytime()) as app:
         yield app
 
 

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -12,9 +11,8 @@ import psycopg
 import pytest
 from psycopg.errors import RaiseException
 
-from alexandria import config, harvest, harvest_pages, planning
-from alexandria.app import App, isbndb_account, isbndb_policy, running_app
-from alexandria.clock import Clock
+from alexandria import harvest, harvest_pages, planning
+from alexandria.app import App, isbndb_account, isbndb_policy
 from alexandria.domain.catalogue import RecordKind, SourceRecord
 from alexandria.domain.errors import InvalidInput
 from alexandria.domain.names import name_key
@@ -24,14 +22,12 @@ from alexandria.harvest import Next
 from alexandria.load import load_into_catalogue
 from alexandria.providers.isbndb import BookPage
 from alexandria.sandbox.faults import FaultKind
-from alexandria.sandbox.server import Sandbox, running_sandbox
-from alexandria.sandbox.switches import Switches
+from alexandria.sandbox.server import Sandbox
 from alexandria.sandbox.world import World
-from alexandria.stores.harvests import HarvestStore, Item, Progress, RunState
+from alexandria.stores.harvests import HarvestStore, Progress, RunState
 from alexandria.stores.postgres import Database
 from conftest import Environment, SetClock, copy_of, url_of
-
-FAST = Switches(rate_q=100_000, book_dirt="off")
+from harvesting import app_on, items_of, sandbox_of
 
 
 @pytest.fixture(scope="session")
@@ -66,16 +62,8 @@ def database_url(server_url: str, template_of_world: str) -> Iterator[str]:
 
 @pytest.fixture
 async def sandbox(world: World) -> AsyncIterator[Sandbox]:
-    async with running_sandbox(world, switches=FAST) as sandbox:
+    async with sandbox_of(world) as sandbox:
         yield sandbox
-
-
-@asynccontextmanager
-async def app_on(environment: Mapping[str, str], *, clock: Clock | None = None) -> AsyncIterator[App]:
-    settings = config.load(environment)
-    assert settings.database_url
-    async with running_app(settings, settings.database_url, clock=clock) as app:
-        yield app
 
 
 async def start(app: App, *, tier: str = "top-100", max_pages: int = 100, refresh: bool = False) -> str:
@@ -91,11 +79,6 @@ async def take_all(app: App, run_id: str) -> list[Next]:
     """Take every open item of a run once, in this process, one after the other."""
     harvester = app.harvester
     return [(await harvester.take(run_id, item.position)).next for item in await items_of(app, run_id)]
-
-
-async def items_of(app: App, run_id: str) -> list[Item]:
-    async with app.database.connection() as connection:
-        return await HarvestStore(connection).list_items(run_id, limit=1000)
 
 
 async def progress_of(app: App, run_id: str) -> tuple[str, Progress]:
@@ -229,7 +212,7 @@ async def test_quota_gone_in_mid_run_pauses_it_until_the_reset_and_loses_nothing
 ) -> None:
     clock = SetClock()
     async with (
-        running_sandbox(world, switches=FAST, clock=clock) as sandbox,
+        sandbox_of(world, clock=clock) as sandbox,
         app_on(environment_for(sandbox, safe_limit=5), clock=clock) as app,
     ):
         run_id = await start(app)
@@ -263,7 +246,7 @@ async def test_a_fault_of_the_provider_ends_in_the_right_catalogue_or_a_clear_re
 ) -> None:
     clock = SetClock()
     async with (
-        running_sandbox(world, switches=FAST, clock=clock) as sandbox,
+        sandbox_of(world, clock=clock) as sandbox,
         app_on(environment_for(sandbox), clock=clock) as app,
     ):
         sandbox.faults.add(kind, endpoint="author", count=2, skip=1, seconds=2)
@@ -285,7 +268,7 @@ async def test_faults_of_every_kind_mixed_cost_time_and_nothing_else(
 ) -> None:
     clock = SetClock()
     async with (
-        running_sandbox(world, switches=FAST, clock=clock) as sandbox,
+        sandbox_of(world, clock=clock) as sandbox,
         app_on(environment_for(sandbox), clock=clock) as app,
     ):
         for kind in EVERY_FAULT:
@@ -433,7 +416,7 @@ async def test_a_page_that_came_forgives_the_failures_before_it(
 ) -> None:
     clock = SetClock()
     async with (
-        running_sandbox(world, switches=FAST, clock=clock) as sandbox,
+        sandbox_of(world, clock=clock) as sandbox,
         app_on(environment_for(sandbox), clock=clock) as app,
     ):
         run_id = await start(app)
@@ -478,7 +461,7 @@ async def test_more_results_than_a_query_shows_are_asked_in_shorter_spans(
 ) -> None:
     world = World.invent(seed=9, authors=1, works_per_top_author=900)
     (author,) = world.truth.authors.values()
-    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+    async with sandbox_of(world) as sandbox, app_on(environment_for(sandbox)) as app:
         # The provider says ten times as much as there is: more than it shows of one query.
         sandbox.faults.add(FaultKind.WRONG_TOTAL, endpoint="author", count=1)
         async with app.database.transaction() as connection:

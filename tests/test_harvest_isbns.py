@@ -15,11 +15,21 @@ from alexandria.harvest import Next
 from alexandria.load import load_into_catalogue
 from alexandria.sandbox.faults import FaultKind
 from alexandria.sandbox.identities import is_in_openlibrary as in_openlibrary
-from alexandria.sandbox.server import Sandbox, running_sandbox
+from alexandria.sandbox.server import Sandbox
 from alexandria.sandbox.world import World
 from alexandria.stores.harvests import HarvestStore, ItemState, RunState
 from conftest import Environment, SetClock
-from harvesting import FAST, app_on, every, items_of, listed_isbns, run_of, start, take_all, unknown_isbns
+from harvesting import (
+    app_on,
+    every,
+    items_of,
+    listed_isbns,
+    run_of,
+    sandbox_of,
+    start,
+    take_all,
+    unknown_isbns,
+)
 
 ALL_DAY = {"interactive_percent": 0, "scheduled_percent": 0}
 """Nothing is kept for others, so that the whole day can be spent."""
@@ -57,7 +67,7 @@ async def test_isbns_are_enriched_for_a_unit_each_and_what_is_unknown_is_remembe
     world: World, environment_for: Environment
 ) -> None:
     known, unknown = listed_isbns(world)[:120], unknown_isbns(world, 5)
-    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+    async with sandbox_of(world) as sandbox, app_on(environment_for(sandbox)) as app:
         run_id = await ask(app, [*known, *unknown])
         run, progress = await run_of(app, run_id)
         assert (run.state, progress.items, progress.failed) == (RunState.DONE, 2, 0)
@@ -77,7 +87,7 @@ async def test_what_is_not_there_is_asked_again_after_a_day_a_week_and_a_month(
 ) -> None:
     clock, isbns = SetClock(), unknown_isbns(world, 2)
     async with (
-        running_sandbox(world, switches=FAST, clock=clock) as sandbox,
+        sandbox_of(world, clock=clock) as sandbox,
         app_on(environment_for(sandbox), clock=clock) as app,
     ):
 
@@ -97,7 +107,7 @@ async def test_too_few_units_buy_as_many_isbns_as_there_are_units_and_the_rest_t
 ) -> None:
     clock, isbns = SetClock(), listed_isbns(world)[:150]
     async with (
-        running_sandbox(world, switches=FAST, clock=clock) as sandbox,
+        sandbox_of(world, clock=clock) as sandbox,
         app_on(environment_for(sandbox, safe_limit=67, **ALL_DAY), clock=clock) as app,
     ):
         run_id = await ask(app, isbns)
@@ -122,7 +132,7 @@ async def test_callers_at_the_same_moment_share_one_call_and_nobody_pays_twice(
 ) -> None:
     isbns = listed_isbns(world)[:30]
     wishes = [isbns[:12], isbns[8:20], isbns[20:30], isbns[:5]]
-    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+    async with sandbox_of(world) as sandbox, app_on(environment_for(sandbox)) as app:
         runs = []
         for wish in wishes:
             async with app.database.connection() as connection:
@@ -146,7 +156,7 @@ async def test_what_was_paid_for_survives_a_death_before_it_is_in_the_catalogue(
     world: World, environment_for: Environment
 ) -> None:
     isbns = listed_isbns(world)[:10]
-    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+    async with sandbox_of(world) as sandbox, app_on(environment_for(sandbox)) as app:
         async with app.database.connection() as connection:
             plan = await planning.plan_isbns(
                 connection, isbns, fresh_since=app.clock.now() - app.config.freshness
@@ -182,7 +192,7 @@ async def test_what_was_paid_for_survives_a_death_before_it_is_in_the_catalogue(
 )
 async def test_a_failure_is_no_absence(world: World, environment_for: Environment, kind: FaultKind) -> None:
     isbns = listed_isbns(world)[:8]
-    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+    async with sandbox_of(world) as sandbox, app_on(environment_for(sandbox)) as app:
         sandbox.faults.add(kind, endpoint="bulk", count=1)
         run_id = await ask(app, isbns)
         for _ in range(5):
@@ -196,7 +206,7 @@ async def test_numbers_that_unrelated_books_share_are_never_asked_for(
     world: World, environment_for: Environment
 ) -> None:
     reserved = Isbn.parse("9780000000002")
-    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+    async with sandbox_of(world) as sandbox, app_on(environment_for(sandbox)) as app:
         run_id = await ask(app, [reserved])
         async with app.database.connection() as connection:
             failed = await HarvestStore(connection).list_failed_isbns(run_id)
@@ -226,7 +236,7 @@ async def test_what_a_free_source_completes_costs_no_unit_and_is_not_asked_again
 ) -> None:
     isbns = listed_isbns(world)[:40]
     async with (
-        running_sandbox(world, switches=FAST) as sandbox,
+        sandbox_of(world) as sandbox,
         app_on(free_environment(environment_for, sandbox)) as app,
     ):
         run_id = await ask(app, isbns)
@@ -258,7 +268,7 @@ async def test_a_book_that_only_a_free_source_knows_is_never_called_unknown(
     ][:10]
     assert only_free, "the test needs books that the paid provider does not list"
     async with (
-        running_sandbox(world, switches=FAST) as sandbox,
+        sandbox_of(world) as sandbox,
         app_on(free_environment(environment_for, sandbox)) as app,
     ):
         for _ in range(2):
@@ -273,7 +283,7 @@ async def test_a_free_source_that_fails_costs_its_answer_only(
     world: World, environment_for: Environment
 ) -> None:
     isbns = listed_isbns(world)[:10]
-    async with running_sandbox(world, switches=FAST) as sandbox:
+    async with sandbox_of(world) as sandbox:
         environment = free_environment(environment_for, sandbox) | {
             "ALEXANDRIA_OPENLIBRARY_URL": "http://127.0.0.1:9"
         }
@@ -286,7 +296,7 @@ async def test_a_free_source_that_fails_costs_its_answer_only(
 
 async def test_asking_anew_asks_for_what_was_absent_too(world: World, environment_for: Environment) -> None:
     isbns = [*unknown_isbns(world, 2), *listed_isbns(world)[:2]]
-    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+    async with sandbox_of(world) as sandbox, app_on(environment_for(sandbox)) as app:
         await ask(app, isbns)
         again = await ask(app, isbns, fresh_for=timedelta(0))
         assert (await run_of(app, again))[1].units == 4
@@ -296,7 +306,7 @@ async def test_asking_anew_asks_for_what_was_absent_too(world: World, environmen
 async def test_a_list_whose_answer_always_breaks_fails_for_good_after_a_few_turns(
     world: World, environment_for: Environment
 ) -> None:
-    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+    async with sandbox_of(world) as sandbox, app_on(environment_for(sandbox)) as app:
         sandbox.faults.add(FaultKind.CUT_BODY, endpoint="bulk")
         run_id = await ask(app, listed_isbns(world)[:10])
         for _ in range(4):
@@ -313,7 +323,7 @@ async def test_a_list_whose_answer_always_breaks_fails_for_good_after_a_few_turn
 async def test_what_was_answered_before_a_failure_is_kept(world: World, environment_for: Environment) -> None:
     isbns = listed_isbns(world)[:100]
     async with (
-        running_sandbox(world, switches=FAST) as sandbox,
+        sandbox_of(world) as sandbox,
         app_on(environment_for(sandbox, safe_limit=67, **ALL_DAY)) as app,
     ):
         sandbox.faults.add(FaultKind.EMPTY_403, endpoint="bulk", skip=1)
@@ -326,7 +336,7 @@ async def test_many_small_wishes_at_once_wait_for_no_connection(
     world: World, environment_for: Environment
 ) -> None:
     isbns = listed_isbns(world)[:24]
-    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+    async with sandbox_of(world) as sandbox, app_on(environment_for(sandbox)) as app:
         runs = []
         for isbn in isbns:
             async with app.database.connection() as connection:
@@ -346,7 +356,7 @@ async def test_many_small_wishes_at_once_wait_for_no_connection(
 async def test_people_are_asked_about_later_when_nobody_answers(
     world: World, environment_for: Environment, tmp_path: Path
 ) -> None:
-    async with running_sandbox(world, switches=FAST) as sandbox:
+    async with sandbox_of(world) as sandbox:
         nowhere = dict.fromkeys(
             ("ALEXANDRIA_OPENLIBRARY_URL", "ALEXANDRIA_WIKIDATA_URL"), "http://127.0.0.1:9"
         )
@@ -368,7 +378,7 @@ async def test_a_run_over_covers_pays_only_where_no_free_source_has_one(
 ) -> None:
     isbns = listed_isbns(world)[:30]
     async with (
-        running_sandbox(world, switches=FAST) as sandbox,
+        sandbox_of(world) as sandbox,
         app_on(free_environment(environment_for, sandbox)) as app,
     ):
         since = app.clock.now() - app.config.freshness
@@ -390,7 +400,7 @@ async def test_people_are_asked_about_once_those_with_the_most_works_first(
 ) -> None:
     clock = SetClock()
     async with (
-        running_sandbox(world, switches=FAST, clock=clock) as sandbox,
+        sandbox_of(world, clock=clock) as sandbox,
         app_on(free_environment(environment_for, sandbox), clock=clock) as app,
     ):
         files = world.write_dumps(tmp_path, irregular_share=0)

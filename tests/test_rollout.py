@@ -16,13 +16,12 @@ from alexandria.domain.rollout import PauseCause
 from alexandria.harvest import Next
 from alexandria.jobs.queue import feed_covers, feed_run
 from alexandria.sandbox.faults import FaultKind
-from alexandria.sandbox.server import running_sandbox
 from alexandria.sandbox.world import World
 from alexandria.stores.alerts import AlertStore
 from alexandria.stores.harvesters import HarvesterStore
 from alexandria.stores.harvests import HarvestStore, ItemState, Run, RunState
 from conftest import Environment, SetClock
-from harvesting import FAST, app_on, items_of, listed_isbns, run_of, start, take_all
+from harvesting import app_on, items_of, listed_isbns, run_of, sandbox_of, start, take_all
 
 KEY = "sandbox-key"
 ALL_DAY = {"interactive_percent": 0, "scheduled_percent": 0}
@@ -86,7 +85,7 @@ async def test_each_kind_of_run_has_a_harvester_that_is_on_and_without_caps(
     world: World, environment_for: Environment
 ) -> None:
     async with (
-        running_sandbox(world, switches=FAST) as sandbox,
+        sandbox_of(world) as sandbox,
         app_on(environment_for(sandbox)) as app,
         app.database.connection() as connection,
     ):
@@ -103,7 +102,7 @@ async def test_each_kind_of_run_has_a_harvester_that_is_on_and_without_caps(
 async def test_nothing_of_a_disabled_harvester_is_started_or_handed_out(
     world: World, environment_for: Environment
 ) -> None:
-    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+    async with sandbox_of(world) as sandbox, app_on(environment_for(sandbox)) as app:
         run_id = await start_authors(app, world, 3)
         await change(app, Kind.AUTHORS, is_enabled=False)
         with pytest.raises(Conflict, match="alexandria harvesters enable authors"):
@@ -122,7 +121,7 @@ async def test_nothing_of_a_disabled_harvester_is_started_or_handed_out(
 async def test_a_paused_harvester_stops_between_two_pages_and_goes_on_by_itself(
     world: World, environment_for: Environment
 ) -> None:
-    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+    async with sandbox_of(world) as sandbox, app_on(environment_for(sandbox)) as app:
         run_id = await start_authors(app, world, 1)
         pages = 0
 
@@ -151,7 +150,7 @@ async def test_a_paused_harvester_stops_between_two_pages_and_goes_on_by_itself(
 async def test_covers_are_not_handed_out_while_their_harvester_is_paused(
     world: World, environment_for: Environment
 ) -> None:
-    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+    async with sandbox_of(world) as sandbox, app_on(environment_for(sandbox)) as app:
         await take_all(app, await start_authors(app, world, 1, max_pages=1))
         await change(app, Kind.COVERS, **rollout.pausing(None, now=app.clock.now()))
         async with app.database.transaction() as connection:
@@ -173,7 +172,7 @@ async def test_covers_are_not_handed_out_while_their_harvester_is_paused(
 async def test_a_setting_out_of_range_changes_nothing(
     world: World, environment_for: Environment, changes: Mapping[str, object]
 ) -> None:
-    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+    async with sandbox_of(world) as sandbox, app_on(environment_for(sandbox)) as app:
         with pytest.raises(InvalidInput, match=next(iter(changes))):
             await change(app, Kind.AUTHORS, **changes)
         async with app.database.connection() as connection:
@@ -187,7 +186,7 @@ async def test_a_setting_out_of_range_changes_nothing(
 async def test_a_cap_on_pages_holds_to_the_unit_however_many_work_and_fail_together(
     world: World, environment_for: Environment, cap: str
 ) -> None:
-    async with running_sandbox(world, switches=FAST) as sandbox:
+    async with sandbox_of(world) as sandbox:
         environment = environment_for(sandbox, **ALL_DAY)
         async with app_on(environment) as first, app_on(environment) as second, app_on(environment) as third:
             apps = [first, second, third]
@@ -212,7 +211,7 @@ async def test_a_cap_on_pages_holds_to_the_unit_however_many_work_and_fail_toget
 async def test_a_cap_on_isbns_holds_to_the_unit_and_is_used_up(
     world: World, environment_for: Environment, cap: str
 ) -> None:
-    async with running_sandbox(world, switches=FAST) as sandbox:
+    async with sandbox_of(world) as sandbox:
         environment = environment_for(sandbox, **ALL_DAY)
         async with app_on(environment) as first, app_on(environment) as second:
             await change(first, Kind.ISBNS, **{cap: 257})
@@ -230,7 +229,7 @@ async def test_the_cap_of_a_day_ends_with_the_providers_day(
 ) -> None:
     clock = SetClock()
     async with (
-        running_sandbox(world, switches=FAST, clock=clock) as sandbox,
+        sandbox_of(world, clock=clock) as sandbox,
         app_on(environment_for(sandbox, **ALL_DAY), clock=clock) as app,
     ):
         await change(app, Kind.AUTHORS, units_per_day=4)
@@ -249,7 +248,7 @@ async def test_the_cap_of_a_day_ends_with_the_providers_day(
 
 async def test_a_raised_cap_lets_runs_go_on_by_themselves(world: World, environment_for: Environment) -> None:
     async with (
-        running_sandbox(world, switches=FAST) as sandbox,
+        sandbox_of(world) as sandbox,
         app_on(environment_for(sandbox, **ALL_DAY)) as app,
     ):
         await change(app, Kind.AUTHORS, units_per_run=2)
@@ -272,7 +271,7 @@ async def test_a_person_who_resumes_a_run_grants_it_as_much_again(
     world: World, environment_for: Environment
 ) -> None:
     async with (
-        running_sandbox(world, switches=FAST) as sandbox,
+        sandbox_of(world) as sandbox,
         app_on(environment_for(sandbox, **ALL_DAY)) as app,
     ):
         await change(app, Kind.AUTHORS, units_per_run=3)
@@ -288,7 +287,7 @@ async def test_a_cap_that_is_set_while_a_run_goes_on_holds_from_its_next_page(
     world: World, environment_for: Environment
 ) -> None:
     async with (
-        running_sandbox(world, switches=FAST) as sandbox,
+        sandbox_of(world) as sandbox,
         app_on(environment_for(sandbox, **ALL_DAY)) as app,
     ):
         run_id = await start_authors(app, world, 6, max_pages=1)
@@ -301,7 +300,7 @@ async def test_a_cap_that_is_set_while_a_run_goes_on_holds_from_its_next_page(
 
 async def test_what_others_spend_is_no_harvesters(world: World, environment_for: Environment) -> None:
     async with (
-        running_sandbox(world, switches=FAST) as sandbox,
+        sandbox_of(world) as sandbox,
         app_on(environment_for(sandbox, **ALL_DAY)) as app,
     ):
         await change(app, Kind.AUTHORS, units_per_day=2, units_per_run=2)
@@ -328,7 +327,7 @@ async def test_a_run_whose_items_keep_failing_pauses_itself_and_tells_a_person(
 ) -> None:
     clock = SetClock()
     async with (
-        running_sandbox(world, switches=FAST, clock=clock) as sandbox,
+        sandbox_of(world, clock=clock) as sandbox,
         app_on(environment_for(sandbox), clock=clock) as app,
     ):
         await change(app, Kind.AUTHORS, least_items=8)
@@ -367,7 +366,7 @@ async def test_a_run_whose_items_keep_failing_pauses_itself_and_tells_a_person(
 async def test_a_long_good_beginning_hides_no_broken_end(world: World, environment_for: Environment) -> None:
     clock = SetClock()
     async with (
-        running_sandbox(world, switches=FAST, clock=clock) as sandbox,
+        sandbox_of(world, clock=clock) as sandbox,
         app_on(environment_for(sandbox), clock=clock) as app,
     ):
         run_id = await start_authors(app, world, 50, max_pages=1)
@@ -387,7 +386,7 @@ async def test_a_long_good_beginning_hides_no_broken_end(world: World, environme
 async def test_fewer_items_than_prove_something_stop_no_run(
     world: World, environment_for: Environment
 ) -> None:
-    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+    async with sandbox_of(world) as sandbox, app_on(environment_for(sandbox)) as app:
         run_id = await start_authors(app, world, 30, max_pages=1)
         await fail_items(app, run_id, [ItemState.FAILED] * 19)
         assert (await state_of(app, run_id)).state == RunState.RUNNING
@@ -400,7 +399,7 @@ async def test_a_person_who_resumes_a_failing_run_gives_it_a_new_chance(
 ) -> None:
     clock = SetClock()
     async with (
-        running_sandbox(world, switches=FAST, clock=clock) as sandbox,
+        sandbox_of(world, clock=clock) as sandbox,
         app_on(environment_for(sandbox), clock=clock) as app,
     ):
         run_id = await start_authors(app, world, 50, max_pages=1)
@@ -421,7 +420,7 @@ async def test_isbns_that_nobody_can_read_count_as_failures_too(
 ) -> None:
     clock = SetClock()
     async with (
-        running_sandbox(world, switches=FAST, clock=clock) as sandbox,
+        sandbox_of(world, clock=clock) as sandbox,
         app_on(environment_for(sandbox), clock=clock) as app,
     ):
         await change(app, Kind.ISBNS, least_items=2)
@@ -449,7 +448,7 @@ async def test_a_dead_provider_costs_a_bounded_number_of_units(
     """Then nobody asks but one call now and then, whatever the runs: the breaker's affair, which ends by itself."""
     clock = SetClock()
     async with (
-        running_sandbox(world, switches=FAST, clock=clock) as sandbox,
+        sandbox_of(world, clock=clock) as sandbox,
         app_on(environment_for(sandbox), clock=clock) as app,
     ):
         sandbox.faults.add(FaultKind.DROP_AFTER, endpoint="author")

@@ -17,11 +17,10 @@ from alexandria.harvest import Next
 from alexandria.jobs.queue import feed_run
 from alexandria.jobs.worker import Worker, work_until
 from alexandria.reports import read_report
-from alexandria.sandbox.server import running_sandbox
 from alexandria.sandbox.world import World
 from alexandria.stores.harvests import HarvestStore, ItemState, RunState
 from conftest import Environment, SetClock
-from harvesting import FAST, app_on, items_of, listed_isbns, run_of, start, take_all, unknown_isbns
+from harvesting import app_on, items_of, listed_isbns, run_of, sandbox_of, start, take_all, unknown_isbns
 
 KEY = "sandbox-key"
 
@@ -54,7 +53,7 @@ async def fed(app: App, run_id: str) -> int:
 async def test_a_run_that_is_paused_in_the_middle_of_an_author_asks_for_no_further_page(
     world: World, environment_for: Environment
 ) -> None:
-    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+    async with sandbox_of(world) as sandbox, app_on(environment_for(sandbox)) as app:
         run_id = await start_authors(app, world, 1)
         harvester = app.harvester
         # Between the first page and the second somebody pauses the run: what is in hand is kept, nothing more is asked.
@@ -82,7 +81,7 @@ async def test_a_run_that_is_paused_in_the_middle_of_an_author_asks_for_no_furth
 async def test_a_persons_pause_is_ended_by_nobody_else(world: World, environment_for: Environment) -> None:
     clock = SetClock()
     async with (
-        running_sandbox(world, switches=FAST, clock=clock) as sandbox,
+        sandbox_of(world, clock=clock) as sandbox,
         app_on(environment_for(sandbox), clock=clock) as app,
     ):
         run_id = await start_authors(app, world, 3)
@@ -110,7 +109,7 @@ async def test_a_persons_pause_is_ended_by_nobody_else(world: World, environment
 async def test_a_person_may_pause_what_the_quota_paused(world: World, environment_for: Environment) -> None:
     clock = SetClock()
     async with (
-        running_sandbox(world, switches=FAST, clock=clock) as sandbox,
+        sandbox_of(world, clock=clock) as sandbox,
         app_on(environment_for(sandbox), clock=clock) as app,
     ):
         run_id = await start_authors(app, world, 3)
@@ -125,7 +124,7 @@ async def test_a_person_may_pause_what_the_quota_paused(world: World, environmen
 async def test_what_is_queued_of_a_cancelled_run_ends_without_asking(
     world: World, environment_for: Environment
 ) -> None:
-    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+    async with sandbox_of(world) as sandbox, app_on(environment_for(sandbox)) as app:
         run_id = await start_authors(app, world, 8)
         assert await fed(app, run_id) == 8
         await do(app, harvest.cancel_run, run_id, now=app.clock.now())
@@ -144,7 +143,7 @@ async def test_what_is_queued_of_a_cancelled_run_ends_without_asking(
 async def test_an_ended_run_can_only_be_tried_again_and_a_cancelled_one_not_even_that(
     world: World, environment_for: Environment
 ) -> None:
-    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+    async with sandbox_of(world) as sandbox, app_on(environment_for(sandbox)) as app:
         now = app.clock.now()
         done = await start_authors(app, world, 1)
         await take_all(app, done)
@@ -170,7 +169,7 @@ async def test_an_ended_run_can_only_be_tried_again_and_a_cancelled_one_not_even
 async def test_failed_items_and_isbns_are_tried_again_and_what_was_paid_for_is_not(
     world: World, environment_for: Environment
 ) -> None:
-    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+    async with sandbox_of(world) as sandbox, app_on(environment_for(sandbox)) as app:
         isbns = listed_isbns(world)[:150]
         async with app.database.connection() as connection:
             plan = await planning.plan_isbns(
@@ -203,7 +202,7 @@ async def test_failed_items_and_isbns_are_tried_again_and_what_was_paid_for_is_n
 async def test_a_report_says_what_was_expected_what_came_and_what_failed(
     world: World, environment_for: Environment
 ) -> None:
-    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+    async with sandbox_of(world) as sandbox, app_on(environment_for(sandbox)) as app:
         isbns = [*listed_isbns(world)[:110], *unknown_isbns(world, 5)]
         async with app.database.connection() as connection:
             plan = await planning.plan_isbns(
@@ -248,7 +247,7 @@ async def test_a_report_counts_what_it_does_not_list_and_is_quick_for_a_run_of_1
     world: World, environment_for: Environment
 ) -> None:
     async with (
-        running_sandbox(world, switches=FAST) as sandbox,
+        sandbox_of(world) as sandbox,
         app_on(environment_for(sandbox)) as app,
         app.database.connection() as connection,
     ):
@@ -271,6 +270,6 @@ async def test_a_report_counts_what_it_does_not_list_and_is_quick_for_a_run_of_1
 async def test_a_report_of_a_run_that_does_not_exist_says_so(
     world: World, environment_for: Environment
 ) -> None:
-    async with running_sandbox(world, switches=FAST) as sandbox, app_on(environment_for(sandbox)) as app:
+    async with sandbox_of(world) as sandbox, app_on(environment_for(sandbox)) as app:
         with pytest.raises(InvalidInput, match="nothing"):
             await read_report(app.database, "nothing", now=app.clock.now())
