@@ -44,7 +44,8 @@ from alexandria.api.gauges import Gauges
 from alexandria.app import App, alerting, mirroring, running_app, running_database
 from alexandria.clock import Clock, SystemClock
 from alexandria.config import Config
-from alexandria.dashboard import page
+from alexandria.dashboard import routes as dashboard
+from alexandria.dashboard.views import Dashboard
 from alexandria.domain.covers import CoverState
 from alexandria.domain.errors import ConfigurationError
 from alexandria.domain.plans import Kind, needs_key
@@ -116,7 +117,7 @@ def make_app(
             worker = WorkerState()
             api.state.context = Context(app, worker)
             api.state.gauges = Gauges(app)
-            api.state.dashboard = page.Dashboard(app, lambda: (worker.state, worker.detail))
+            api.state.dashboard = Dashboard(app, lambda: (worker.state, worker.detail))
             working = _kept_working(app, worker) if with_worker else contextlib.nullcontext()
             async with mirroring(app), alerting(app), working:
                 yield
@@ -146,7 +147,7 @@ def make_app(
         schedule,
         alerts,
     )
-    for router in (each.router for each in (*own, metrics, page)):
+    for router in (each.router for each in (*own, metrics, dashboard)):
         api.include_router(router)
     problems.install(api, clock)
     api.add_middleware(Edge, rules=rules, clock=clock)
@@ -255,11 +256,14 @@ class _InFlight:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._requests: set[asyncio.Task[object]] = set()
+        self.stopping = asyncio.Event()
+        """Set when the server stops; an answer without an end of its own finds it in its scope and ends then."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine always runs in a task
         self._requests.add(task)
+        scope["stopping"] = self.stopping
         try:
             await self._app(scope, receive, send)
         finally:
@@ -313,6 +317,7 @@ async def listening(app: ASGIApp, ip: str, port: int) -> AsyncIterator[Serving]:
         await _wait_until_open(ip, port, ended)
         yield Serving(f"http://{f'[{ip}]' if ':' in ip else ip}:{port}", ended)
     finally:
+        requests.stopping.set()
         server.stop()  # type: ignore[no-untyped-call]  # granian left its annotation out
         await asyncio.wait({ended}, timeout=DRAIN_SECONDS)
         requests.cancel()

@@ -23,6 +23,7 @@ from playwright.async_api import Browser, async_playwright
 
 from alexandria import config as configuration
 from alexandria.covers import derive, judge
+from alexandria.dashboard import live
 from alexandria.domain.catalogue import AuthorFacts, RecordKind, SourceRecord, WorkFacts
 from alexandria.domain.covers import CoverOutcome, CoverState, CoverWish, Picture, object_key
 from alexandria.domain.isbn import Isbn
@@ -102,8 +103,18 @@ def bare_site(server_url: str, template: str, tmp_path: Path) -> Iterator[Site]:
         yield site
 
 
+@pytest.fixture(scope="session")
+def quick() -> Iterator[None]:
+    """Let who follows a page be told within moments."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live, "LOOK_SECONDS", 0.05)
+        yield
+
+
 @pytest.fixture(scope="module")
-def site(server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(
+    server_url: str, template: str, quick: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
     """A server with a day's quota partly spent, runs in every state, books, covers and failures; one for a module."""
     data_dir, clock = tmp_path_factory.mktemp("data"), SetClock()
     with new_database(server_url, template) as url:

@@ -35,6 +35,9 @@ MOST_BODY_BYTES = 256 * 1024
 REQUEST_SECONDS: Final = 20.0
 """For one request, its body included. Long work is a run, not a request (design.md, invariant 9)."""
 
+EVENT_STREAM: Final = "text/event-stream"
+"""What has no end of its own: the time limit is for its beginning."""
+
 NO_ROUTE = "none"
 """What requests are counted under that led nowhere, or were refused before it was known where to."""
 
@@ -71,7 +74,7 @@ class Edge:
         request = _Request(scope, send)
         with structlog.contextvars.bound_contextvars(request_id=request.id):
             try:
-                async with asyncio.timeout(self._timeout_seconds):
+                async with asyncio.timeout(self._timeout_seconds) as request.limit:
                     await self._answer(request, receive)
             except TimeoutError:
                 detail = f"no answer within {self._timeout_seconds:g} s; ask for less at once, or again later"
@@ -125,8 +128,11 @@ class _Request:
         self.inner: Scope = {}
         """What the application was handed; the router notes there which route it found."""
         self.status: int | None = None
+        self.limit: asyncio.Timeout | None = None
         self._send = send
         self._began = time.monotonic()
+        self._answered_after: float | None = None
+        """In seconds, of an answer that goes on for as long as somebody listens."""
 
     async def send(self, message: Message) -> None:
         """Pass a part of the answer on, with the headers that every answer bears."""
@@ -136,14 +142,22 @@ class _Request:
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
             headers["X-Request-ID"] = self.id
+            if headers.get("content-type", "").startswith(EVENT_STREAM):
+                self._let_go_on()
         await self._send(message)
+
+    def _let_go_on(self) -> None:
+        self._answered_after = time.monotonic() - self._began
+        if self.limit is not None:
+            self.limit.reschedule(None)
 
     def count(self) -> None:
         """For the metrics: by the route's template, since a path may hold anything."""
         route: str = getattr(self.inner.get("route"), "path", NO_ROUTE)
         method = self.scope["method"] if self.scope["method"] in _METHODS else "other"
         meters.HTTP_REQUESTS.labels(method, route, str(self.status or 0)).inc()
-        meters.HTTP_SECONDS.labels(route).observe(time.monotonic() - self._began)
+        seconds = self._answered_after or time.monotonic() - self._began
+        meters.HTTP_SECONDS.labels(route).observe(seconds)
 
     def summary(self) -> MutableMapping[str, Any]:
         """For the log; without the query, which may hold what somebody reads."""

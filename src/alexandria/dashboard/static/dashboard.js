@@ -1,90 +1,118 @@
-// Keeps the page current: fetches its parts from this server and exchanges those that have changed. Without it the page reloads.
+// Keeps a page current: follows its events (/dashboard/live) and exchanges the parts that have changed. Without it the page reloads.
 "use strict";
 
-const EVERY = 3000;
-const AFTER_FAILURE = 10000;
-const main = document.getElementById("parts");
+const AGAIN_AFTER = 10000; // when the server has refused to send events
+const parts = document.getElementById("parts");
 const silence = document.getElementById("silence");
 const pause = document.getElementById("pause");
-const shown = new Map();
+const state = document.getElementById("live-state");
+const asOf = document.getElementById("as-of");
+let source = null;
 let paused = false;
 let timer = 0;
 
-// What the server wrote, to compare with: the page itself changes when local times are added.
-function remember(section) {
-  shown.set(section.id, section.outerHTML);
-}
-
 // The viewer's own time beside the server's, with the date where that differs; nothing where the viewer's clock shows UTC.
-function addLocalTimes(within) {
+function localTime(moment) {
   const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
   const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+  const isSameDay = moment.getDate() === moment.getUTCDate();
+  return ` (${isSameDay ? "" : `${day.format(moment)}, `}${clock.format(moment)})`;
+}
+
+function addLocalTimes(within) {
   for (const time of within.querySelectorAll("time[datetime]")) {
     const moment = new Date(time.dateTime);
     if (Number.isNaN(moment.getTime()) || moment.getTimezoneOffset() === 0) continue;
-    const isSameDay = moment.getDate() === moment.getUTCDate();
     const local = document.createElement("span");
     local.className = "local";
-    local.textContent = ` (${isSameDay ? "" : `${day.format(moment)}, `}${clock.format(moment)})`;
+    local.textContent = localTime(moment);
     time.append(local);
   }
 }
 
-function exchange(fresh) {
-  const focused = document.activeElement;
-  for (const section of fresh) {
-    if (shown.get(section.id) === section.outerHTML) continue;
-    const old = document.getElementById(section.id);
-    const link = old && focused && old.contains(focused) ? focused.getAttribute("href") : null;
-    remember(section);
-    addLocalTimes(section);
-    if (old) old.replaceWith(section);
-    else main.append(section);
-    if (link) section.querySelector(`[href="${CSS.escape(link)}"]`)?.focus({ preventScroll: true });
-  }
-  // In the server's order, and nothing that the server no longer shows.
-  const ids = new Set([...fresh].map((section) => section.id));
-  for (const section of main.querySelectorAll(":scope > section")) {
-    if (!ids.has(section.id)) {
-      shown.delete(section.id);
-      section.remove();
-    }
-  }
-  [...fresh].map((section) => document.getElementById(section.id)).forEach((section, place) => {
-    if (main.children[place] !== section) main.insertBefore(section, main.children[place] ?? null);
+// A part in its new form. What the reader did stays: focus, what is unfolded, how far something is scrolled, what was drawn.
+function exchange(name, fresh) {
+  const part = document.getElementById(`part-${name}`);
+  if (!part || part.dataset.version === fresh.version) return;
+  const holder = document.createElement("template");
+  holder.innerHTML = fresh.html;
+  addLocalTimes(holder.content);
+  Idiomorph.morph(part, [...holder.content.childNodes], {
+    morphStyle: "innerHTML",
+    ignoreActiveValue: true,
+    callbacks: {
+      beforeNodeMorphed: (old) => !(old instanceof Element && old.classList.contains("plot")),
+      beforeAttributeUpdated: (attribute, node) => !(attribute === "open" && node instanceof HTMLDetailsElement),
+    },
+  });
+  part.dataset.version = fresh.version;
+  drawCharts(part);
+}
+
+function tell(text) {
+  silence.textContent = text;
+  silence.hidden = !text;
+}
+
+function say(text, tone) {
+  state.textContent = text;
+  state.className = tone;
+}
+
+function lose() {
+  say("Not connected", "warn");
+  if (silence.hidden) tell(`The server has not answered since ${new Date().toLocaleTimeString()}; these are its last figures.`);
+}
+
+function open() {
+  close();
+  source = new EventSource(parts.dataset.live);
+  source.addEventListener("open", () => say("Live", "good"));
+  source.addEventListener("parts", (event) => {
+    const news = JSON.parse(event.data);
+    for (const [name, fresh] of Object.entries(news.parts)) exchange(name, fresh);
+    const moment = new Date(news.read_at);
+    asOf.dateTime = news.read_at;
+    asOf.textContent = `${moment.toISOString().slice(0, 19).replace("T", " ")} UTC`;
+    if (moment.getTimezoneOffset() !== 0) asOf.append(localTime(moment));
+    tell("");
+    say("Live", "good");
+  });
+  source.addEventListener("trouble", (event) => {
+    say("Not current", "warn");
+    tell(`${JSON.parse(event.data).reason} These are the last figures.`);
+  });
+  source.addEventListener("error", () => {
+    lose();
+    // It tries again by itself, unless the server has refused.
+    if (source.readyState === EventSource.CLOSED) timer = setTimeout(open, AGAIN_AFTER);
   });
 }
 
-async function update() {
-  let wait = EVERY;
-  try {
-    const answer = await fetch("/dashboard/parts", { cache: "no-store", signal: AbortSignal.timeout(8000) });
-    if (!answer.ok) throw new Error(answer.status);
-    const parsed = new DOMParser().parseFromString(await answer.text(), "text/html");
-    exchange(parsed.querySelectorAll("section"));
-    silence.hidden = true;
-  } catch {
-    wait = AFTER_FAILURE;
-    if (silence.hidden) {
-      silence.textContent = `The server has not answered since ${new Date().toLocaleTimeString()}; these are its last figures.`;
-      silence.hidden = false;
-    }
-  }
-  plan(wait);
-}
-
-function plan(wait) {
+function close() {
   clearTimeout(timer);
-  if (!paused && !document.hidden) timer = setTimeout(update, wait);
+  source?.close();
+  source = null;
 }
 
-for (const section of main.querySelectorAll(":scope > section")) remember(section);
-addLocalTimes(main);
-pause.hidden = false;
+function follow() {
+  if (paused || document.hidden) {
+    close();
+    say("Paused", "");
+  } else {
+    open();
+  }
+}
+
+document.documentElement.classList.add("has-script");
+addLocalTimes(document.getElementById("main"));
+drawCharts(document);
 pause.addEventListener("click", () => {
   paused = !paused;
   pause.textContent = paused ? "Go on updating" : "Pause updates";
-  plan(0);
+  follow();
 });
-document.addEventListener("visibilitychange", () => plan(0));
-plan(EVERY);
+document.addEventListener("visibilitychange", follow);
+addEventListener("pagehide", close);
+addEventListener("pageshow", (event) => event.persisted && follow());
+follow();

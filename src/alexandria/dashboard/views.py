@@ -1,0 +1,145 @@
+"""Pages and their parts: what a page may be asked for, who reads it, and what is remembered of it for a moment.
+
+A page is a title, an address and some parts. Each part is a template, `templates/<page>/<part>.html`, that is drawn from what the page's
+`read` returns; parts that changed are what `live.py` sends to those who look. However many look, a view is read once in `FRESH_FOR`.
+"""
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeVar
+
+from markupsafe import Markup
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from alexandria.app import App
+from alexandria.dashboard import frame
+from alexandria.domain.errors import InvalidInput, StoreUnavailable
+
+FRESH_FOR = timedelta(seconds=2)
+"""However many people watch, a view is read at most this often."""
+
+READ_SECONDS = 5.0
+"""Whoever looks at a page learns within this time that the database does not answer."""
+
+MOST_REMEMBERED = 64
+"""Views of which the last reading is kept, a few ten kilobytes each; the one that was looked at longest ago is forgotten first."""
+
+
+class Asked(BaseModel):
+    """What the address of a page asks for beyond the page itself. What is not known here is not looked at."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+Wish = TypeVar("Wish", bound=Asked)
+
+
+@dataclass(frozen=True)
+class Page(Generic[Wish]):
+    """One page of the dashboard."""
+
+    name: str
+    title: str
+    address: str
+    """May hold names in braces, which then are fields of `asked`."""
+    parts: Sequence[str]
+    """In the order in which they stand."""
+    read: Callable[["Dashboard", Wish], Awaitable[Mapping[str, object]]]
+    """What the parts' templates are given. Raises StoreUnavailable, and RecordNotFound or InvalidInput for what can't be shown."""
+    asked: type[Wish]
+    template: str = "page.html"
+    """What the parts stand in."""
+    place: str | None = None
+    """The page of the navigation that it belongs to; None: it is one itself."""
+
+    def parse(self, parameters: Mapping[str, str]) -> Wish:
+        """What an address asks for. Raises InvalidInput."""
+        try:
+            return self.asked.model_validate(parameters)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0]) if first["loc"] else "the address"
+            raise InvalidInput(name, first.get("input"), f"is not valid: {_lower(first['msg'])}") from None
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a page as it was drawn; another `version` is another text."""
+
+    html: Markup
+    version: str
+
+    @classmethod
+    def of(cls, html: str) -> "Part":
+        """A text with its version."""
+        # What templates drew is markup: what came from outside was escaped there.
+        return cls(Markup(html), hashlib.sha256(html.encode()).hexdigest()[:12])  # noqa: S704
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A page as of `read_at`."""
+
+    read_at: datetime
+    parts: Mapping[str, Part]
+    values: Mapping[str, object]
+
+
+@dataclass
+class _View:
+    """One page for one wish, and the last reading of it."""
+
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    drawn: Drawn | None = None
+    failed_at: datetime | None = None
+
+
+@dataclass
+class Dashboard:
+    """Draws pages, and remembers them for a moment."""
+
+    app: App
+    worker_state: Callable[[], tuple[str, str]] = lambda: ("off", "")
+    """How the worker inside this process is, in a word and in a sentence."""
+    viewers: int = 0
+    """How many follow a page live."""
+    _views: OrderedDict[tuple[str, Asked], _View] = field(default_factory=OrderedDict)
+
+    async def see(self, page: Page[Any], asked: Asked) -> Drawn:
+        """A page as it is now, at most `FRESH_FOR` old. Raises StoreUnavailable and what the page's `read` raises."""
+        view = self._view(page, asked)
+        async with view.reading:
+            now = self.app.clock.now()
+            if view.drawn is not None and now - FRESH_FOR < view.drawn.read_at <= now:
+                return view.drawn
+            if view.failed_at is not None and now - FRESH_FOR < view.failed_at <= now:
+                raise StoreUnavailable("the database did not answer a moment ago")
+            try:
+                async with asyncio.timeout(READ_SECONDS):
+                    values = await page.read(self, asked)
+            except (StoreUnavailable, TimeoutError) as error:
+                # Those who wait behind the lock are not to wait as long again, one after the other.
+                view.failed_at = self.app.clock.now()
+                raise StoreUnavailable(f"the dashboard could not be read: {error}") from error
+            parts = {
+                part: Part.of(frame.render(f"{page.name}/{part}.html", asked=asked, **values))
+                for part in page.parts
+            }
+            view.drawn = Drawn(now, parts, values)
+            return view.drawn
+
+    def _view(self, page: Page[Any], asked: Asked) -> _View:
+        key = (page.name, asked)
+        view = self._views.setdefault(key, _View())
+        self._views.move_to_end(key)
+        while len(self._views) > MOST_REMEMBERED:
+            self._views.popitem(last=False)
+        return view
