@@ -226,3 +226,43 @@ def test_where_alerts_go_is_not_shown() -> None:
         }
     )
     assert "secret" not in str([each.value for each in shown])
+
+
+def test_every_secret_setting_is_among_what_logs_never_show() -> None:
+    """Whoever adds a secret setting has to say what of it is hidden."""
+    given = {
+        "database_url": ("postgresql://reader:hidden-0123@db/books", "hidden-0123"),
+        "isbndb_key": ("hidden-1123",) * 2,
+        "google_books_key": ("hidden-2123",) * 2,
+        "objects_url": ("s3://covers?secret_access_key=hidden-3123", "hidden-3123"),
+        "api_tokens": ("hidden-4123-0123456789",) * 2,
+        "quota_tokens": ("program:bulk:-:hidden-5123-0123456789", "hidden-5123-0123456789"),
+        "kv_token": ("hidden-6123",) * 2,
+        "alert_urls": ("ntfy://hidden-7123/topic", "hidden-7123"),
+        "alert_webhook": ("https://hooks.example.org/hidden-8123", "hidden-8123"),
+        "alert_webhook_secret": ("hidden-9123-0123456789",) * 2,
+        "otlp_endpoint": ("https://team:hidden-a123@traces.example.org", "hidden-a123"),
+        "otlp_headers": ("authorization=hidden-b123", "hidden-b123"),
+    }
+    assert given.keys() == {each.name for each in config.SETTINGS if each.secret}
+    environment = {f"ALEXANDRIA_{name.upper()}": text for name, (text, _) in given.items()}
+    environment |= {"ALEXANDRIA_KV_ACCOUNT": "account", "ALEXANDRIA_KV_NAMESPACE": "namespace"}
+    secrets = config.load(environment).secrets
+    assert {hidden for _, hidden in given.values()} <= secrets
+
+
+def test_a_collector_may_be_named_as_other_programs_name_it_and_ours_comes_first() -> None:
+    standard = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318/",
+        "OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Basic%20abc, x-team=books",
+    }
+    read = config.load(standard)
+    assert read.otlp_endpoint == "http://collector:4318"
+    assert read.otlp_headers == {"authorization": "Basic abc", "x-team": "books"}
+    assert config.load({**standard, "ALEXANDRIA_OTLP_ENDPOINT": "http://other:4318"}).otlp_endpoint == (
+        "http://other:4318"
+    )
+    with pytest.raises(
+        ConfigurationError, match=r"ALEXANDRIA_OTLP_HEADERS .from OTEL_EXPORTER_OTLP_HEADERS.: this value"
+    ):
+        config.load({"OTEL_EXPORTER_OTLP_HEADERS": "hidden"})

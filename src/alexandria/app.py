@@ -39,6 +39,7 @@ from alexandria.providers.isbndb import PROVIDER, IsbndbProvider
 from alexandria.providers.notices import AppriseSender, AppriseTarget
 from alexandria.providers.openlibrary_api import OpenLibraryProvider
 from alexandria.providers.policies import POLICIES
+from alexandria.providers.traces import exporting
 from alexandria.providers.wikidata import WikidataProvider
 from alexandria.schedule import Schedule
 from alexandria.sources import FreeSources
@@ -203,7 +204,7 @@ async def running_app(config: Config, database_url: str, *, clock: Clock | None 
     """
     harvesters.check(config.schedule)
     quota_clock, clock = clock, clock or SystemClock()
-    async with Database.open(database_url) as database:
+    async with exporting(config.otlp_endpoint, config.otlp_headers), Database.open(database_url) as database:
         await migrate(database)
         quota = QuotaStore(database, quota_clock)
         # Around everything that counts, so that what it counts at its end is still added.

@@ -15,12 +15,13 @@ from datetime import time, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from alexandria.domain.alerting import AlertKind, Severity
 from alexandria.domain.errors import ConfigurationError
 from alexandria.domain.outside import NAME_RULE, Program, is_name
 from alexandria.domain.quota import Lane
+from alexandria.domain.redacting import credentials_of, parts_of
 from alexandria.domain.schedule import Entry
 from alexandria.schedule_config import read_schedule
 
@@ -72,8 +73,20 @@ class Config:
     alerts_off: frozenset[AlertKind]
     alert_disk_gib: int
     digest_at: time | None
+    otlp_endpoint: str | None
+    otlp_headers: Mapping[str, str]
     policy_spans: Mapping[str, Any] = field(default_factory=dict)
     """Other spans of ISBNdb's policy than its own, by their names in `quota.Policy`. No setting: a rehearsal's fast clocks need it."""
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Every text in it that nobody may be shown, in a log event, say: keys and tokens, and what addresses hold of them."""
+        words = {self.isbndb_key, self.google_books_key, self.kv_token, self.alert_webhook_secret}
+        words |= {*self.api_tokens, *(each.token for each in self.quota_tokens), *self.otlp_headers.values()}
+        guarded = filter(None, (self.database_url, self.objects_url, self.otlp_endpoint))
+        whole = filter(None, (*self.alert_urls, self.alert_webhook))
+        parts = [*map(credentials_of, guarded), *map(parts_of, whole)]
+        return frozenset(each for each in words if each).union(*parts)
 
 
 @dataclass(frozen=True)
@@ -85,6 +98,8 @@ class Setting:
     default: str | None
     help: str
     secret: bool = False
+    standard: str | None = None
+    """A variable that other programs know it by; ours comes first."""
 
     @property
     def variable(self) -> str:
@@ -263,6 +278,17 @@ def _webhook_secret(text: str) -> str:
     return text
 
 
+def _headers(text: str) -> dict[str, str]:
+    # As OpenTelemetry's own variable has them: values may be escaped as in an address.
+    headers = {}
+    for word in filter(None, (each.strip() for each in text.split(","))):
+        name, _, value = word.partition("=")
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name.strip()) or not value.strip():
+            raise ValueError("must be pairs such as authorization=Basic%20abc,x-team=books")
+        headers[name.strip().lower()] = unquote(value.strip())
+    return headers
+
+
 def _alert_kinds(text: str) -> frozenset[AlertKind]:
     if text.strip().lower() == "all":
         return frozenset(AlertKind)
@@ -439,6 +465,22 @@ SETTINGS = (
         "GiB that should be free under the data folder",
     ),
     Setting("digest_at", _time_of_day, None, "When a daily digest is sent, by UTC, as 07:00; off without"),
+    Setting(
+        "otlp_endpoint",
+        _http_url,
+        None,
+        "OpenTelemetry collector that takes traces over HTTP, as http://127.0.0.1:4318; docs/logs.md",
+        secret=True,
+        standard="OTEL_EXPORTER_OTLP_ENDPOINT",
+    ),
+    Setting(
+        "otlp_headers",
+        _headers,
+        "",
+        "Headers that the collector wants, as name=value,name=value",
+        secret=True,
+        standard="OTEL_EXPORTER_OTLP_HEADERS",
+    ),
 )
 
 _MIRROR = ("kv_account", "kv_namespace", "kv_token")
@@ -486,6 +528,8 @@ def _sources(environment: Mapping[str, str]) -> tuple[dict[str, tuple[str | None
             sources[setting.name] = environment[setting.variable], setting.variable
         elif setting.name in written:
             sources[setting.name] = written[setting.name], str(file_name)
+        elif setting.standard and environment.get(setting.standard):
+            sources[setting.name] = environment[setting.standard], setting.standard
         else:
             sources[setting.name] = default or None, "default"
     return sources, _Tables(tables, str(file_name))
@@ -547,6 +591,7 @@ def _parse(sources: Mapping[str, tuple[str | None, str]], schedule: _Tables) -> 
         alert_urls=values.pop("alert_urls") or (),
         alert_level=Severity(values.pop("alert_level")),
         alerts_off=values.pop("alerts_off") or frozenset(),
+        otlp_headers=values.pop("otlp_headers") or {},
         **values,
     )
 

@@ -42,6 +42,7 @@ from alexandria.stores.catalogue import CatalogueStore
 from alexandria.stores.covers import Cover, CoverStore
 from alexandria.stores.objects import ObjectStore
 from alexandria.stores.postgres import Connection, Database
+from alexandria.telemetry import Origin
 
 log = structlog.get_logger()
 
@@ -117,7 +118,7 @@ async def hasten_covers(connection: Connection, isbns: Sequence[Isbn], *, now: d
     store = CoverStore(connection)
     addresses = await CatalogueStore(connection).find_cover_urls(isbns)
     await store.want([CoverWish(isbn, url, now) for isbn, url in addresses.items()])
-    states = await store.hasten(isbns, now=now)
+    states = await store.hasten(isbns, now=now, origin=Origin.current().as_kept())
     stored = frozenset(isbn for isbn, state in states.items() if state is CoverState.STORED)
     unknown = tuple(isbn for isbn in isbns if isbn not in states)
     return Hastened(frozenset(states) - stored, stored, unknown)

@@ -43,7 +43,8 @@ class Foreground:
         Returns what made the run wait, if this work met it. Raises StoreUnavailable.
         """
         is_over = asyncio.Event()
-        task = asyncio.create_task(self._work(run_id, is_over))
+        with structlog.contextvars.bound_contextvars(run=run_id):
+            task = asyncio.create_task(self._work(run_id, is_over))
         self._tasks.add(task)
         task.add_done_callback(self._forget)
         try:

@@ -45,6 +45,7 @@ from alexandria.stores.harvesters import HarvesterStore
 from alexandria.stores.harvests import HarvestStore, Item, ItemState, Run, RunState
 from alexandria.stores.locks import SoleUses
 from alexandria.stores.postgres import Connection, Database
+from alexandria.telemetry import Origin, redacted
 
 log = structlog.get_logger()
 
@@ -103,8 +104,10 @@ async def start_run(
         },
         targets=plan.targets,
         fresh_since=plan.fresh_since,
+        origin=Origin.current().as_kept(),
         now=now,
     )
+    log.info("harvest_run.started", run=run_id, kind=plan.kind, lane=lane, targets=len(plan.targets))
     # A plan without a target is done before it begins.
     await HarvestStore(connection).finish_run(run_id, now=now)
     return run_id
@@ -293,7 +296,7 @@ class Harvester:
     async def _pause(
         self, run: Run, item: Item, error: AlexandriaError, reason: str, resumes_at: datetime | None
     ) -> Outcome:
-        cause = _cause_of(error)
+        cause, reason = _cause_of(error), redacted(reason)
         async with self.database.transaction() as connection:
             await HarvestStore(connection).pause_run(
                 run.id, cause=cause, reason=reason, resumes_at=resumes_at
@@ -327,7 +330,7 @@ class Harvester:
                 item,
                 _unfinished(current or item),
                 now=self.clock.now(),
-                reason=reason,
+                reason=reason and redacted(reason),
                 retry_at=retry_at,
                 failed=failed,
             )
@@ -335,7 +338,7 @@ class Harvester:
     async def _end(self, item: Item, state: ItemState, reason: str | None = None) -> Outcome:
         async with self.database.transaction() as connection:
             harvests = HarvestStore(connection)
-            await harvests.leave_item(item, state, now=self.clock.now(), reason=reason)
+            await harvests.leave_item(item, state, now=self.clock.now(), reason=reason and redacted(reason))
             if not await harvests.finish_run(item.run_id, now=self.clock.now()):
                 await _pause_if_failing(connection, item.run_id, now=self.clock.now())
         if state is ItemState.FAILED:

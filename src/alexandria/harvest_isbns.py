@@ -22,6 +22,7 @@ from alexandria.stores.catalogue import CatalogueStore
 from alexandria.stores.harvests import HarvestStore, ItemState
 from alexandria.stores.isbn_answers import IsbnAnswerStore
 from alexandria.stores.postgres import Connection, Database, in_transaction
+from alexandria.telemetry import Origin
 
 log = structlog.get_logger()
 
@@ -47,6 +48,7 @@ class _Gathering:
 
     isbns: dict[Isbn, int] = field(default_factory=dict)
     jobs: list[str | None] = field(default_factory=list)
+    request_ids: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ class IsbnCalls:
         gathering, task = self._open[key]
         caller = len(gathering.jobs)
         gathering.jobs.append(job)
+        if request_id := Origin.current().request_id:
+            gathering.request_ids.add(request_id)
         for isbn in isbns:
             gathering.isbns.setdefault(isbn, caller)
         # A caller who goes away takes nothing from the others, and nothing that was paid for.
@@ -115,8 +119,11 @@ class IsbnCalls:
         del self._open[key]
         lane, consumer, _ = key
         job = gathering.jobs[0] if len(gathering.jobs) == 1 else None
-        log.info("isbn_call.gathered", callers=len(gathering.jobs), isbns=len(gathering.isbns))
-        return await self._ask_what_fits(list(gathering.isbns), lane, consumer, job)
+        # The task is that of the first caller; what it does, it does for all of them.
+        shared = {"request_ids": sorted(gathering.request_ids)} if len(gathering.request_ids) > 1 else {}
+        with structlog.contextvars.bound_contextvars(**shared):
+            log.info("isbn_call.gathered", callers=len(gathering.jobs), isbns=len(gathering.isbns))
+            return await self._ask_what_fits(list(gathering.isbns), lane, consumer, job)
 
     async def _ask_what_fits(
         self, isbns: Sequence[Isbn], lane: Lane, consumer: str, job: str | None

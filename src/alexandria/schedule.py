@@ -17,6 +17,7 @@ from alexandria.domain.schedule import CLOCK_DOUBT, GRACE, Due, Entry
 from alexandria.stores.harvests import HarvestStore, RunState
 from alexandria.stores.postgres import Connection, Database, in_transaction
 from alexandria.stores.schedule import EntryState, Firing, Outcome, ScheduleStore
+from alexandria.telemetry import Origin, new_request_id, redacted, working_for
 
 log = structlog.get_logger()
 
@@ -125,6 +126,10 @@ class Schedule:
         return looked_at is None or now < looked_at or entry.next_slot(looked_at) <= now
 
     async def _look(self, entry: Entry, now: datetime) -> Firing | None:
+        with working_for(Origin(new_request_id("schedule-"))):
+            return await self._look_at(entry, now)
+
+    async def _look_at(self, entry: Entry, now: datetime) -> Firing | None:
         firing, was_ours = None, False
 
         async def deal(connection: Connection) -> None:
@@ -179,7 +184,7 @@ class Schedule:
         except Exception as defect:
             # The other entries go on, and this one has its next slot; the history names the defect.
             log.exception("schedule.defect", entry=entry.name)
-            return _Failed(f"a defect of ours: {type(defect).__name__}: {defect}".strip())
+            return _Failed(redacted(f"a defect of ours: {type(defect).__name__}: {defect}".strip()))
 
     async def _start(self, connection: Connection, entry: Entry, now: datetime) -> Started | Declined:
         last_run = await ScheduleStore(connection).find_last_run(entry.name)

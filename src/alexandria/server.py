@@ -52,6 +52,7 @@ from alexandria.domain.plans import Kind, needs_key
 from alexandria.jobs.worker import GRACE, Worker
 from alexandria.stores.covers import CoverStore
 from alexandria.stores.harvests import HarvestStore
+from alexandria.telemetry import redacted
 
 log = structlog.get_logger()
 
@@ -229,7 +230,7 @@ def _innermost(error: BaseException) -> str:
     """The first cause in a group of errors, as one line."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    return redacted(f"{type(error).__name__}: {error}".splitlines()[0])[:200]
 
 
 @asynccontextmanager

@@ -4,17 +4,16 @@ An id, a time limit, a bounded body, the rules of `security.py`, safe headers, a
 """
 
 import asyncio
-import re
-import secrets
 import time
 from collections.abc import MutableMapping
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from alexandria import meters
+from alexandria import meters, tracing
 from alexandria.api.problems import (
     INVALID_INPUT,
     TOO_LARGE,
@@ -26,6 +25,7 @@ from alexandria.api.problems import (
 )
 from alexandria.api.security import READING, Rules, find_caller, refusal_of_request
 from alexandria.clock import Clock
+from alexandria.telemetry import is_request_id, new_request_id
 
 log = structlog.get_logger()
 
@@ -42,8 +42,6 @@ NO_ROUTE = "none"
 """What requests are counted under that led nowhere, or were refused before it was known where to."""
 
 _METHODS = READING | {"POST", "PUT", "PATCH", "DELETE"}
-
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -72,7 +70,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         request = _Request(scope, send)
-        with structlog.contextvars.bound_contextvars(request_id=request.id):
+        with structlog.contextvars.bound_contextvars(request_id=request.id), request.traced() as span:
             try:
                 async with asyncio.timeout(self._timeout_seconds) as request.limit:
                     await self._answer(request, receive)
@@ -86,6 +84,7 @@ class Edge:
                 )
             log.info("request.answered", **request.summary())
             request.count()
+            request.tell(span)
 
     async def _answer(self, request: "_Request", receive: Receive) -> None:
         scope, headers = request.scope, Headers(scope=request.scope)
@@ -122,7 +121,7 @@ class _Request:
 
     def __init__(self, scope: Scope, send: Send) -> None:
         given = Headers(scope=scope).get("x-request-id", "")
-        self.id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        self.id = given if is_request_id(given) else new_request_id()
         self.scope = scope
         self.path: str = scope["path"]
         self.inner: Scope = {}
@@ -151,13 +150,35 @@ class _Request:
         if self.limit is not None:
             self.limit.reschedule(None)
 
+    @property
+    def route(self) -> str:
+        """The route's template: a path may hold anything."""
+        found: str = getattr(self.inner.get("route"), "path", NO_ROUTE)
+        return found
+
+    @property
+    def method(self) -> str:
+        """From a closed set."""
+        return self.scope["method"] if self.scope["method"] in _METHODS else "other"
+
     def count(self) -> None:
-        """For the metrics: by the route's template, since a path may hold anything."""
-        route: str = getattr(self.inner.get("route"), "path", NO_ROUTE)
-        method = self.scope["method"] if self.scope["method"] in _METHODS else "other"
-        meters.HTTP_REQUESTS.labels(method, route, str(self.status or 0)).inc()
+        """For the metrics."""
+        meters.HTTP_REQUESTS.labels(self.method, self.route, str(self.status or 0)).inc()
         seconds = self._answered_after or time.monotonic() - self._began
-        meters.HTTP_SECONDS.labels(route).observe(seconds)
+        meters.HTTP_SECONDS.labels(self.route).observe(seconds)
+
+    def traced(self) -> AbstractContextManager[tracing.Span]:
+        """A span, within the client's trace if it sent its own."""
+        parent = Headers(scope=self.scope).get("traceparent")
+        attributes = {"http.request.method": self.method, "alexandria.request_id": self.id}
+        return tracing.span(self.method, "server", attributes, parent=parent)
+
+    def tell(self, span: tracing.Span) -> None:
+        """What became of it, for the trace."""
+        span.name(f"{self.method} {self.route}")
+        span.tell({"http.route": self.route, "http.response.status_code": self.status})
+        if (self.status or 500) >= 500:
+            span.fail(str(self.status or "none"))
 
     def summary(self) -> MutableMapping[str, Any]:
         """For the log; without the query, which may hold what somebody reads."""

@@ -33,6 +33,7 @@ from alexandria.domain.errors import (
     StoreUnavailable,
 )
 from alexandria.domain.quota import DenialReason
+from alexandria.telemetry import redacted
 
 log = structlog.get_logger()
 
@@ -160,7 +161,7 @@ def respond(refusal: Refusal, *, path: str, request_id: str, now: datetime) -> J
         type=TYPE_PREFIX + refusal.kind.name,
         title=refusal.kind.title,
         status=refusal.kind.status,
-        detail=refusal.detail,
+        detail=redacted(refusal.detail),
         instance=path,
         request_id=request_id,
         field=first.field if first else None,

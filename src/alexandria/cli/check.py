@@ -30,7 +30,7 @@ from alexandria.domain.quota_status import Status
 from alexandria.providers.isbndb import KeyStatus
 from alexandria.stores.objects import ObjectStore
 from alexandria.stores.postgres import Database, Server, inspect, migrate
-from alexandria.telemetry import configure_logs
+from alexandria.telemetry import configure_logs, redacted
 
 DATABASE, PROVIDER, QUOTA, OBJECTS = "database", "provider", "quota", "object store"
 
@@ -76,7 +76,7 @@ def check(as_json: AsJson = False) -> None:
     alexandria check
     alexandria check --json
     """
-    findings = examine()
+    findings = [replace(each, said=redacted(each.said)) for each in examine()]
     is_well = all(finding.state is not State.WRONG for finding in findings)
     if as_json:
         console.write_json({"is_well": is_well, "findings": [vars(each) for each in findings]})
@@ -93,7 +93,7 @@ def examine() -> list[Finding]:
     except ConfigurationError as error:
         rest = unchecked("the configuration can't be read", DATABASE, PROVIDER, QUOTA, OBJECTS)
         return [Finding("configuration", State.WRONG, str(error), "mend that setting first"), *rest]
-    configure_logs(config.log_level)
+    configure_logs(config.log_level, config.secrets)
     return [
         check_configuration(config),
         *check_over_database(config),

@@ -96,7 +96,7 @@ def invent(recipe: Mapping[str, int]) -> World:
 def over_sandbox(recipe: Mapping[str, int]) -> Iterator[tuple[Config, Addresses]]:
     """The configuration of a demonstration, and where its sandbox answers while the block lasts."""
     settings = configuration.load()
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, settings.secrets)
     port = claim_folder(settings, recipe)
     world = [word for name, value in recipe.items() for word in (f"--{name}", str(value))]
     journal = settings.data_dir / "sandbox-journal"

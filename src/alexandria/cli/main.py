@@ -25,7 +25,7 @@ from alexandria.cli.runs import runs_cli
 from alexandria.cli.schedule import schedule_cli
 from alexandria.domain.errors import AlexandriaError, ConfigurationError, QuotaDenied
 from alexandria.jobs.worker import Worker
-from alexandria.telemetry import configure_logs
+from alexandria.telemetry import configure_logs, redacted
 from alexandria.upkeep import roll_up_old_days
 
 cli = typer.Typer(
@@ -55,10 +55,10 @@ def main() -> None:
         console.say("stopped; what was begun goes on where it stopped")
         sys.exit(Exit.INTERRUPTED)
     except QuotaDenied as denied:
-        console.say(f"alexandria: {denied}")
+        console.say(redacted(f"alexandria: {denied}"))
         sys.exit(Exit.QUOTA_EXHAUSTED)
     except AlexandriaError as error:
-        console.say(f"alexandria: {error}")
+        console.say(redacted(f"alexandria: {error}"))
         sys.exit(Exit.ERROR)
     except typer.TyperException as error:
         console.say(f"alexandria: {error.format_message()}")
@@ -150,7 +150,7 @@ def worker() -> None:
                 await each.run()
         return Exit.DONE
 
-    with_app(work)
+    with_app(work, origin=False)
 
 
 @cli.command()
@@ -171,7 +171,7 @@ def serve(
     from alexandria.server import serve as serve_forever  # the web stack is slow to import
 
     settings = configuration.load()
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, settings.secrets)
     serve_forever(settings, host=host or settings.host, port=port or settings.port, with_worker=with_worker)
 
 

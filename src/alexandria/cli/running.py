@@ -19,7 +19,7 @@ from alexandria.domain.rollout import PauseCause
 from alexandria.jobs.worker import Worker, work_until
 from alexandria.load import LoadReport, load_into_catalogue
 from alexandria.stores.harvests import HarvestStore, ItemState, Progress, Run, RunState
-from alexandria.telemetry import configure_logs
+from alexandria.telemetry import Origin, configure_logs, new_request_id, working_for
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
@@ -37,16 +37,19 @@ SHORT_PAUSE = timedelta(minutes=2)
 """A run that goes on by itself so soon (a rate window, the minutes around midnight) is waited for."""
 
 
-def with_app(work: Callable[[App], Coroutine[Any, Any, Exit]]) -> None:
-    """Do some work with everything wired up, and end the process with its exit code."""
+def with_app(work: Callable[[App], Coroutine[Any, Any, Exit]], *, origin: bool = True) -> None:
+    """Do some work with everything wired up, and end the process with its exit code.
+
+    What the command starts is found in the logs of whoever works on it by the command's id, unless it only does what others started.
+    """
     settings = configuration.load()
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, settings.secrets)
 
     async def run(url: str) -> Exit:
         async with running_app(settings, url) as app:
             return await work(app)
 
-    with running_database(settings) as url:
+    with running_database(settings) as url, working_for(Origin(new_request_id("cli-") if origin else None)):
         code = asyncio.run(run(url))
     raise typer.Exit(code)
 

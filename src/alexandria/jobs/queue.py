@@ -16,6 +16,7 @@ from alexandria.stores.harvesters import HarvesterStore
 from alexandria.stores.harvests import HarvestStore, RunState
 from alexandria.stores.jobs import FETCH_COVER, HARVEST_ITEM, JobStore
 from alexandria.stores.postgres import Connection
+from alexandria.telemetry import Origin
 
 HIGH_WATER = {HARVEST_ITEM: 40, FETCH_COVER: 200}
 """Jobs of each run, and of covers, that wait in the queue at most: some seconds of work for a few workers."""
@@ -55,7 +56,10 @@ async def feed_run(connection: Connection, run_id: str, *, now: datetime) -> int
     due = await harvests.list_due_items(run_id, now=now, limit=HIGH_WATER[HARVEST_ITEM])
     jobs = {f"{run_id}:{each}": HarvestItem(run_id, each) for each in due}
     priority = priority_of(Lane(run.lane), *(await harvests.find_next_yield(run_id)))
-    return await _top_up(connection, HARVEST_ITEM, jobs, group=f"{run_id}:", priority=priority)
+    origins = dict.fromkeys(jobs, Origin.read(run.origin))
+    return await _top_up(
+        connection, HARVEST_ITEM, jobs, origins=origins, group=f"{run_id}:", priority=priority
+    )
 
 
 def priority_of(lane: Lane, units: float, editions: float) -> int:
@@ -76,7 +80,10 @@ async def feed_covers(connection: Connection, *, now: datetime) -> int:
         return 0
     # Those in work are still listed as due, so that more has to be looked at than can wait.
     due = await CoverStore(connection).list_due(limit=2 * HIGH_WATER[FETCH_COVER], now=now)
-    return await _top_up(connection, FETCH_COVER, {str(isbn): FetchCover(str(isbn)) for isbn in due})
+    asked = await CoverStore(connection).find_origins(due)
+    origins = {str(isbn): Origin.read(kept) for isbn, kept in asked.items()}
+    jobs = {str(isbn): FetchCover(str(isbn)) for isbn in due}
+    return await _top_up(connection, FETCH_COVER, jobs, origins=origins)
 
 
 async def _top_up(
@@ -84,12 +91,18 @@ async def _top_up(
     kind: str,
     jobs: Mapping[str, msgspec.Struct],
     *,
+    origins: Mapping[str, Origin],
     group: str = "",
     priority: int = 0,
 ) -> int:
     payloads = {f"{kind}:{key}": msgspec.json.encode(job) for key, job in jobs.items()}
     return await JobStore(connection).top_up(
-        kind, payloads, group=f"{kind}:{group}", high_water=HIGH_WATER[kind], priority=priority
+        kind,
+        payloads,
+        group=f"{kind}:{group}",
+        high_water=HIGH_WATER[kind],
+        priority=priority,
+        origins={f"{kind}:{key}": origin.as_kept() for key, origin in origins.items()},
     )
 
 

@@ -3,10 +3,12 @@
 import asyncio
 import os
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Self
 
 import msgspec
 import structlog
@@ -16,7 +18,7 @@ from pgqueuer.qm import QueueManager
 from pgqueuer.queries import Queries as JobQueries
 from psycopg import AsyncConnection, OperationalError
 
-from alexandria import meters
+from alexandria import meters, tracing
 from alexandria.app import App, recount_if_due, schedule_of
 from alexandria.covers import fetch_cover
 from alexandria.domain.errors import StoreUnavailable
@@ -34,6 +36,7 @@ from alexandria.jobs.queue import (
 from alexandria.stores.harvests import HarvestStore
 from alexandria.stores.jobs import FETCH_COVER, HARVEST_ITEM, QueueDriver
 from alexandria.stores.postgres import Connection, in_transaction
+from alexandria.telemetry import Origin, redacted, working_for
 from alexandria.upkeep import keep_up_if_due
 
 log = structlog.get_logger()
@@ -134,6 +137,9 @@ class Worker:
 
     async def _harvest_item(self, job: Job) -> None:
         item = msgspec.json.decode(job.payload or b"", type=HarvestItem)
+        structlog.contextvars.bind_contextvars(
+            run=item.run_id, item=item.position
+        )  # the job has a task of its own
         if self.runs is not None and item.run_id not in self.runs:
             # Somebody else's run: it stays queued for a worker that works on all.
             raise RetryRequested(TICK, "not this worker's run")
@@ -171,7 +177,7 @@ class Worker:
             raise
         except StoreUnavailable as error:
             # A passing failure is no dead letter: the item knows where it stopped.
-            raise RetryRequested(TICK, str(error)) from error
+            raise RetryRequested(TICK, redacted(str(error))) from error
         match outcome.next:
             case Next.ENDED | Next.PAUSED:
                 await self._feed_run(item.run_id)
@@ -240,17 +246,53 @@ def _metered(kind: str, handle: Callable[[Job], Awaitable[None]]) -> Callable[[J
         try:
             await handle(job)
             outcome = "done"
-        except RetryRequested:
+        except RetryRequested as again:
             outcome = "again"
+            if _tells_secrets(again):
+                raise RetryRequested(again.delay, redacted(again.reason or "")) from None
             raise
         except asyncio.CancelledError:
             outcome = "cancelled"
             raise
+        except Exception as error:
+            log.exception("job.failed", kind=kind)
+            if _tells_secrets(error):
+                raise JobFailed.of(error) from None
+            raise
         finally:
+            milliseconds = round(1000 * (time.monotonic() - began))
+            log.info("job.ended", kind=kind, outcome=outcome, milliseconds=milliseconds, attempt=job.attempts)
             meters.JOBS.labels(kind, outcome).inc()
             meters.JOB_SECONDS.labels(kind).observe(time.monotonic() - began)
 
-    return handle_and_count
+    async def handle_for_origin(job: Job) -> None:
+        """In the name, and the trace, of who made the job necessary."""
+        origin, attributes = Origin.read(job.headers), {"alexandria.job": int(job.id)}
+        with (
+            working_for(origin, job=int(job.id)),
+            tracing.span(f"job {kind}", "consumer", attributes, parent=origin.traceparent) as span,
+        ):
+            span.tell({"alexandria.request_id": origin.request_id})
+            await handle_and_count(job)
+
+    return handle_for_origin
+
+
+class JobFailed(Exception):
+    """A job's failure as its dead letter may keep it: without what was secret in it."""
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        """In place of an error, with its traceback as a note."""
+        failed = cls(redacted(f"{type(error).__name__}: {error}"))
+        failed.add_note(redacted("".join(traceback.format_exception(error))))
+        return failed
+
+
+def _tells_secrets(error: Exception) -> bool:
+    """Whether its text or its traceback, which the queue's log would keep, holds what nobody may be shown."""
+    told = "".join(traceback.format_exception(error))
+    return redacted(told) != told
 
 
 async def fetch_wanted_cover(app: App, isbn: Isbn) -> None:

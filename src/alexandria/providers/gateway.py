@@ -19,7 +19,7 @@ import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from alexandria import __version__, meters
+from alexandria import __version__, meters, tracing
 from alexandria.clock import Clock
 from alexandria.domain.errors import (
     AlexandriaError,
@@ -132,7 +132,11 @@ class Gateway:
             )
         patience = Patience(self._clock, call.most_wait_seconds)
         for attempt in range(1, MOST_ATTEMPTS + 1):
-            outcome = await self._attempt(call, source, patience, attempt)
+            about = {"alexandria.lane": call.lane.value, "alexandria.consumer": call.consumer}
+            name = f"{source.account.provider} {call.endpoint}"
+            with tracing.span(name, "client", {**about, "alexandria.attempt": attempt}) as span:
+                outcome = await self._attempt(call, source, patience, attempt)
+                _tell(span, outcome)
             if outcome.answer and outcome.verdict.meaning is Meaning.DELIVERED:
                 return outcome.answer
             wait = wait_before_retry(outcome, attempt, now=self._clock.now(), jitter=self._jitter)
@@ -142,7 +146,8 @@ class Gateway:
 
     async def _attempt(self, call: Call, source: Source, patience: Patience, attempt: int) -> Outcome:
         asked, provider = self._clock.monotonic(), source.account.provider
-        permit = await self._permits.obtain(call, source, patience)
+        with tracing.detail("wait for a slot"):
+            permit = await self._permits.obtain(call, source, patience)
         began = self._clock.monotonic()
         meters.WAIT_SECONDS.labels(provider, call.lane.value).observe(began - asked)
         try:
@@ -268,8 +273,10 @@ class Gateway:
         target, began = _read_url(url), self._clock.monotonic()
         limits = _time_limits(timeout_seconds, _CONNECT_SECONDS)
         try:
-            async with asyncio.timeout(timeout_seconds):
-                answer = await self._follow(target, limits, most_bytes, allowed_hosts)
+            with tracing.span("download", "client", {"server.address": target.raw_host}) as span:
+                async with asyncio.timeout(timeout_seconds):
+                    answer = await self._follow(target, limits, most_bytes, allowed_hosts)
+                span.tell({"http.response.status_code": answer.status, "alexandria.bytes": len(answer.body)})
         except TimeoutError as error:
             raise ProviderUnavailable(
                 target.raw_host or "", f"the file did not arrive within {timeout_seconds:g} s"
@@ -304,9 +311,11 @@ class Gateway:
         call = Call(method, url, 0, Lane.SCHEDULED, "publish", headers=tuple(headers.items()), body=body)
         limits = _time_limits(timeout_seconds, timeout_seconds)
         try:
-            answer = await self._exchange(
-                self._session, URL(url, encoded=True), limits, most_bytes=_MOST_RECEIPT_BYTES, call=call
-            )
+            with tracing.span("publish", "client", {"server.address": host}) as span:
+                answer = await self._exchange(
+                    self._session, URL(url, encoded=True), limits, most_bytes=_MOST_RECEIPT_BYTES, call=call
+                )
+                span.tell({"http.response.status_code": answer.status})
         except _NoAnswer as failure:
             kind = ProviderRefused if failure.is_refused else ProviderUnavailable
             raise kind(host, failure.reason) from failure
@@ -374,6 +383,15 @@ class Gateway:
             ) from None
         lines = tuple((name.lower(), value) for name, value in response.headers.items())
         return Answer(response.status, lines, content, self._clock.now(), url=str(url))
+
+
+def _tell(span: tracing.Span, outcome: Outcome) -> None:
+    """What became of an attempt, for the trace: never its address, which may hold a key."""
+    status = outcome.answer.status if outcome.answer else None
+    span.tell({"http.response.status_code": status, "alexandria.units": outcome.units})
+    span.tell({"alexandria.meaning": outcome.verdict.meaning.value})
+    if outcome.verdict.meaning not in {Meaning.DELIVERED, Meaning.ABSENT}:
+        span.fail(outcome.verdict.meaning.value)
 
 
 def _time_limits(total: float, connect: float) -> aiohttp.ClientTimeout:

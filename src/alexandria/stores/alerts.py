@@ -30,6 +30,7 @@ from alexandria.domain.alerting import (
 from alexandria.domain.digests import Harvested
 from alexandria.domain.notices import MOST_ATTEMPTS, Event, Notice, back_off, title_of
 from alexandria.stores.postgres import Connection, Queries
+from alexandria.telemetry import redacted
 
 log = structlog.get_logger()
 queries = Queries("alerts.sql")
@@ -112,7 +113,7 @@ class AlertStore:
         values = {
             "kind": alert.kind,
             "subject": alert.subject,
-            "message": alert.message,
+            "message": redacted(alert.message),
             "severity": alert.severity,
             "title": title_of(Event.RAISED, alert.kind, alert.subject),
             "now": alert.raised_at,
@@ -133,7 +134,7 @@ class AlertStore:
         values = {
             "kind": alert.kind,
             "subject": alert.subject,
-            "message": alert.message,
+            "message": redacted(alert.message),
             "severity": alert.severity,
             "raised_at": alert.raised_at,
             "cleared_at": alert.cleared_at,
@@ -185,7 +186,9 @@ class AlertStore:
             elif each.turn is Turn.CLEAR:
                 await self.clear(each.kind, each.case.subject, now=now, is_told=not each.is_of_day)
             elif each.is_open and each.case.sign is Sign.HOLDS:
-                await self._connection.execute(queries.refresh_alert, {**key, "message": each.case.message})
+                await self._connection.execute(
+                    queries.refresh_alert, {**key, "message": redacted(each.case.message)}
+                )
 
     async def remind(self, *, now: datetime) -> None:
         """Have warnings that have stood for `REMINDED_AFTER` told once more."""

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
+from psycopg.types.json import Jsonb
 
 from alexandria.domain.covers import (
     UNRELATED_HOLDERS,
@@ -79,9 +80,13 @@ class CoverStore:
         )
         return int(row[0]) if row else 0
 
-    async def hasten(self, isbns: Sequence[Isbn], *, now: datetime) -> dict[Isbn, CoverState]:
-        """Ask for these next, whatever became of them before; returns the state of each for which an address is known."""
-        parameters = {"isbns": [str(each) for each in isbns], "now": now}
+    async def hasten(
+        self, isbns: Sequence[Isbn], *, now: datetime, origin: Mapping[str, str] | None = None
+    ) -> dict[Isbn, CoverState]:
+        """Ask for these next, whatever became of them before, on the word of `origin`; returns the state of each for which an address
+        is known."""
+        kept = Jsonb(dict(origin)) if origin else None
+        parameters = {"isbns": [str(each) for each in isbns], "now": now, "origin": kept}
         return {
             Isbn(row[0]): CoverState(row[1]) for row in await self._fetch(queries.hasten_covers, parameters)
         }
@@ -91,6 +96,11 @@ class CoverStore:
         return [
             Isbn(row[0]) for row in await self._fetch(queries.list_due_covers, {"limit": limit, "now": now})
         ]
+
+    async def find_origins(self, isbns: Sequence[Isbn]) -> dict[Isbn, dict[str, str]]:
+        """Who asked last for these to be fetched next, of those that somebody asked for."""
+        parameters = {"isbns": [str(each) for each in isbns]}
+        return {Isbn(row[0]): row[1] for row in await self._fetch(queries.find_cover_origins, parameters)}
 
     async def find(self, isbn: Isbn) -> Cover | None:
         """How things stand with an ISBN's cover, None when nobody ever named an address for it."""

@@ -19,7 +19,8 @@ SELECT count(*) FROM saved WHERE isbn13 NOT IN (SELECT isbn13 FROM already);
 -- name: hasten_covers
 -- Asked for next, ahead of those that have waited longer: somebody waits for them.
 WITH hastened AS (
-    UPDATE covers_wanted SET due_at = %(now)s::timestamptz - interval '30 days', state = 'wanted', attempts = 0, reason = NULL
+    UPDATE covers_wanted SET due_at = %(now)s::timestamptz - interval '30 days', state = 'wanted', attempts = 0, reason = NULL,
+                             origin = %(origin)s
      WHERE isbn13 = ANY(%(isbns)s) AND state <> 'stored'
     RETURNING isbn13
 )
@@ -28,6 +29,9 @@ SELECT isbn13, CASE WHEN isbn13 IN (SELECT isbn13 FROM hastened) THEN 'wanted' E
 
 -- name: list_due_covers
 SELECT isbn13 FROM covers_wanted WHERE due_at <= %(now)s ORDER BY due_at, isbn13 LIMIT %(limit)s;
+
+-- name: find_cover_origins
+SELECT isbn13, origin FROM covers_wanted WHERE isbn13 = ANY(%(isbns)s) AND origin IS NOT NULL;
 
 -- name: find_cover
 SELECT isbn13, url, found_at, state, attempts, due_at, reason, content_hash, width, height, bytes, stored_at

@@ -62,6 +62,8 @@ class Run:
     """Why it is handed no work although it runs: its harvester is disabled or paused."""
     is_capped: bool
     """Whether there is a cap on what it may spend."""
+    origin: dict[str, str] | None
+    """Who started it, as `telemetry.Origin` keeps it; None when an earlier version did."""
 
     @property
     def target(self) -> str:
@@ -195,11 +197,13 @@ class HarvestStore:
         parameters: Mapping[str, Any],
         targets: Sequence[Target],
         fresh_since: datetime,
+        origin: Mapping[str, str] | None = None,
         now: datetime,
     ) -> None:
-        """Write down a run and its items, in the order of the plan."""
+        """Write down a run and its items, in the order of the plan, and who started it."""
         values = {"id": run_id, "kind": kind, "lane": lane, "parameters": Jsonb(dict(parameters))}
-        await self._connection.execute(queries.add_run, {**values, "fresh_since": fresh_since, "now": now})
+        values |= {"fresh_since": fresh_since, "origin": Jsonb(dict(origin)) if origin else None, "now": now}
+        await self._connection.execute(queries.add_run, values)
         await self.add_items(run_id, targets, now=now)
 
     async def add_items(self, run_id: str, targets: Sequence[Target], *, now: datetime) -> None:

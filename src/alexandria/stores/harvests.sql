@@ -1,6 +1,6 @@
 -- name: add_run
-INSERT INTO harvest_runs (id, kind, lane, parameters, state, fresh_since, created_at)
-VALUES (%(id)s, %(kind)s, %(lane)s, %(parameters)s, 'running', %(fresh_since)s, %(now)s)
+INSERT INTO harvest_runs (id, kind, lane, parameters, state, fresh_since, created_at, origin)
+VALUES (%(id)s, %(kind)s, %(lane)s, %(parameters)s, 'running', %(fresh_since)s, %(now)s, %(origin)s)
 
 -- name: add_items
 -- After those that are there already; the run's row keeps two writers from giving the same positions.
@@ -21,7 +21,7 @@ SELECT %(run_id)s, last.position + new.position, target, subject, name, publishe
 SELECT id, kind, lane, parameters, state, pause_cause, harvest_runs.pause_reason, resumes_at, fresh_since, created_at, finished_at,
        CASE WHEN NOT harvester.is_enabled THEN 'its harvester is disabled'
             WHEN harvester.paused_at IS NOT NULL THEN 'its harvester is paused: ' || harvester.pause_reason END AS held,
-       harvester.units_per_run IS NOT NULL AS is_capped
+       harvester.units_per_run IS NOT NULL AS is_capped, origin
   FROM harvest_runs JOIN harvesters AS harvester ON harvester.name = kind
  WHERE id = %(id)s
 
@@ -29,7 +29,7 @@ SELECT id, kind, lane, parameters, state, pause_cause, harvest_runs.pause_reason
 SELECT id, kind, lane, parameters, state, pause_cause, harvest_runs.pause_reason, resumes_at, fresh_since, created_at, finished_at,
        CASE WHEN NOT harvester.is_enabled THEN 'its harvester is disabled'
             WHEN harvester.paused_at IS NOT NULL THEN 'its harvester is paused: ' || harvester.pause_reason END AS held,
-       harvester.units_per_run IS NOT NULL AS is_capped
+       harvester.units_per_run IS NOT NULL AS is_capped, origin
   FROM harvest_runs JOIN harvesters AS harvester ON harvester.name = kind
  ORDER BY created_at DESC, id LIMIT %(limit)s
 

@@ -51,11 +51,18 @@ class JobStore:
         self._connection = connection
 
     async def top_up(
-        self, kind: str, jobs: Mapping[str, bytes], *, group: str, high_water: int, priority: int
+        self,
+        kind: str,
+        jobs: Mapping[str, bytes],
+        *,
+        group: str,
+        high_water: int,
+        priority: int,
+        origins: Mapping[str, Mapping[str, str]] | None = None,
     ) -> int:
         """Queue jobs, key -> payload, until so many wait whose keys begin with `group`; returns how many that made.
 
-        Those that wait or are in work already are left out.
+        Those that wait or are in work already are left out. `origins`, by key, go with them: who made the work, where that is known.
         """
         cursor = await self._connection.execute(queries.list_open_jobs, {"kind": kind})
         open_jobs: dict[str, bool] = dict(await cursor.fetchall())
@@ -68,6 +75,7 @@ class JobStore:
             [jobs[key] for key in fresh],
             [priority] * len(fresh),
             dedupe_key=list(fresh),
+            headers=[dict(known) if (known := (origins or {}).get(key)) else None for key in fresh],
             on_conflict="skip",
         )
         return sum(each is not None for each in ids)

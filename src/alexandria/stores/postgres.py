@@ -14,6 +14,7 @@ from psycopg import AsyncConnection, OperationalError, ProgrammingError
 from psycopg.errors import DeadlockDetected, UndefinedTable
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from alexandria import tracing
 from alexandria.domain.errors import ConfigurationError, StoreUnavailable
 
 log = structlog.get_logger()
@@ -100,8 +101,9 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """A connection in a transaction: commits at the end of the block, rolls back when it raises."""
-        async with self.connection() as connection, connection.transaction():
-            yield connection
+        with tracing.detail("database transaction"):
+            async with self.connection() as connection, connection.transaction():
+                yield connection
 
 
 async def in_transaction(
