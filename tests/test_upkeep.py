@@ -16,6 +16,7 @@ from alexandria.domain.quota_status import Discrepancy
 from alexandria.domain.quota_usage import By, Span, total
 from alexandria.domain.targets import Target, TargetKind
 from alexandria.jobs.worker import Worker
+from alexandria.monitoring import read_usage
 from alexandria.stores import quota_reports
 from alexandria.stores.harvests import HarvestStore
 from alexandria.stores.postgres import Database
@@ -97,6 +98,26 @@ async def test_old_days_read_and_prove_the_same_after_they_were_rolled_up(
     for day, units in charged.items():
         assert total(await reports.list_usage(ACCOUNT, Span(day, day), By.HOUR)).units == units
     assert await reports.find_last_rolled_up_day(ACCOUNT) == FIRST_DAY + 3 * DAY
+
+
+async def test_what_usage_tells_adds_up_to_the_ledger_before_and_after(
+    quota: QuotaStore, reports: QuotaReports, clock: MovableClock, database: Database
+) -> None:
+    await live_for(quota, clock, days=3)
+    await quota.expire()
+    ledger = dict(await rows(database, "SELECT day, sum(units)::int FROM quota_ledger GROUP BY day"))
+    days = (clock.now().date() - FIRST_DAY).days + 2
+    for is_rolled_up in (False, True):
+        async with database.connection() as connection:
+            span = Span.of(day=None, days=days, today=clock.now().date())
+            told = await read_usage(connection, ACCOUNT, span)
+        assert {day: gained.units for day, gained in told.days.items() if gained.units} == {
+            day: sum(spent.values()) for day, spent in told.units.items() if spent.total()
+        }
+        assert told.total.units + told.foreign == sum(ledger.values())
+        assert sum(each.units for each in told.consumers.values()) == told.total.units
+        if not is_rolled_up:
+            await roll_up_old_days(quota, reports, keep=KEEP)
 
 
 async def test_rolling_up_again_changes_nothing(

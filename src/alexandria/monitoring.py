@@ -14,6 +14,7 @@ from alexandria.domain.latencies import Latencies
 from alexandria.domain.quota import Account, DenialReason
 from alexandria.domain.quota_status import Status
 from alexandria.domain.quota_usage import Span
+from alexandria.stores.counts import CountStore
 from alexandria.stores.meters import MeterStore, Readings
 from alexandria.stores.monitoring import DeadLetter, MonitoringStore
 from alexandria.stores.postgres import Connection
@@ -115,7 +116,15 @@ class Calls:
 
 async def read_calls(connection: Connection, since: timedelta) -> Mapping[str, Calls]:
     """Calls of all processes within a time, by provider."""
-    readings = await MeterStore(connection).sum_since(since)
+    return _by_provider(await MeterStore(connection).sum_since(since))
+
+
+async def read_calls_of_days(connection: Connection, days: int) -> Mapping[str, Calls]:
+    """Calls of all processes on the last so many days of UTC, today included, by provider."""
+    return _by_provider(await MeterStore(connection).sum_days(days))
+
+
+def _by_provider(readings: Readings) -> Mapping[str, Calls]:
     return {
         provider: _calls(
             _only(readings, provider=provider),
@@ -190,33 +199,37 @@ class UsageReport:
     """Units that the provider counted beyond ours; below 0 where it counted less."""
     consumers: Mapping[str, Gained]
     days: Mapping[date, Gained]
+    units: Mapping[date, Counter[str]]
+    """What each consumer spent on each of the days; those that spent nothing are left out."""
 
 
 async def read_usage(connection: Connection, account: Account | None, span: Span) -> UsageReport:
     """What was spent and what it brought; without an account only what was brought. Days are the provider's for units, UTC's else."""
-    store = MonitoringStore(connection)
+    store, kept = MonitoringStore(connection), CountStore(connection)
     total, foreign = Gained(covers_stored=0), 0
     consumers: dict[str, Gained] = {}
     days = {span.first_day + timedelta(days=n): Gained(covers_stored=0) for n in range(_length(span))}
+    units: dict[date, Counter[str]] = {day: Counter() for day in days}
     for day in await store.list_days(account, span) if account else []:
         foreign += day.units_charged - sum(day.used.values())
-        for spender, units in day.used.items():
-            consumer = consumers.setdefault(spender.partition("/")[2], Gained())
-            for each in (total, consumer, days[day.day]):
-                each.units += units
-    for gain in await store.list_gains(span):
+        for spender, spent in day.used.items():
+            name = spender.partition("/")[2]
+            units[day.day][name] += spent
+            for each in (total, consumers.setdefault(name, Gained()), days[day.day]):
+                each.units += spent
+    for gain in await kept.list_gains(span):
         for each in (total, consumers.setdefault(gain.consumer, Gained()), days[gain.day]):
             each.editions_found += gain.editions_found
             each.editions_new += gain.editions_new
             each.works_new += gain.works_new
             each.covers_wanted += gain.covers_wanted
-    for stored_on, covers in (await store.count_stored_covers(span)).items():
+    for stored_on, covers in (await kept.list_growth(span, ["covers_stored"]))["covers_stored"].items():
         for each in (total, days[stored_on]):
             each.covers_stored = (each.covers_stored or 0) + covers
     ranked: Sequence[tuple[str, Gained]] = sorted(
         consumers.items(), key=lambda each: (-each[1].units, each[0])
     )
-    return UsageReport(span, total, foreign, dict(ranked), days)
+    return UsageReport(span, total, foreign, dict(ranked), days, units)
 
 
 def _length(span: Span) -> int:

@@ -282,7 +282,7 @@ async def test_usage_tells_what_units_brought(server: Any, connection: Connectio
     ("path", "field"),
     [
         ("/api/monitoring/usage?days=0", "days"),
-        ("/api/monitoring/usage?days=32", "days"),
+        ("/api/monitoring/usage?days=367", "days"),
         ("/api/monitoring/queues?minutes=1441", "minutes"),
         ("/api/monitoring/dead-letters?after=x", "after"),
         ("/api/monitoring/dead-letters?after=0", "after"),

@@ -374,7 +374,6 @@ async def test_among_many_covers_a_few_are_found_by_an_index(connection: Connect
     served_by = {
         queries.list_due_covers: "covers_wanted_due",
         queries.list_latest_covers: "covers_wanted_latest",
-        queries.count_covers: "covers_wanted_state",
         queries.find_cover: "covers_wanted_pkey",
         queries.find_shown_cover: "covers_wanted_pkey",
         queries.lock_covers: "covers_wanted_content",

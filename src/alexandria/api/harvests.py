@@ -18,7 +18,7 @@ from alexandria.domain.plans import Plan
 from alexandria.domain.quota import Lane
 from alexandria.lookup import Page
 from alexandria.outlook import time_to_finish
-from alexandria.stores.harvests import HarvestStore, ItemState, RunState
+from alexandria.stores.harvests import HarvestStore, ItemState, Run, RunState
 from alexandria.stores.postgres import Connection
 
 router = APIRouter(tags=["harvests"])
@@ -116,13 +116,17 @@ async def show_run(connection: Connection, run_id: str) -> shapes.Run:
     return shapes.Run.of(run, await harvests.get_progress(run_id))
 
 
+async def show_runs(connection: Connection, runs: Sequence[Run]) -> list[shapes.Run]:
+    """Runs as they are now."""
+    progress = await HarvestStore(connection).list_progress([each.id for each in runs])
+    return [shapes.Run.of(each, progress[each.id]) for each in runs]
+
+
 @router.get("/api/runs", summary="List runs")
 async def list_runs(connection: TheConnection, limit: Limit = 20) -> shapes.RunsAnswer:
     """The latest runs with their progress, newest first."""
-    harvests = HarvestStore(connection)
-    runs = await harvests.list_runs(limit=limit)
     return shapes.RunsAnswer(
-        runs=[shapes.Run.of(each, await harvests.get_progress(each.id)) for each in runs]
+        runs=await show_runs(connection, await HarvestStore(connection).list_runs(limit=limit))
     )
 
 

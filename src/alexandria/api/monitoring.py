@@ -11,7 +11,7 @@ from alexandria.api import alert_shapes
 from alexandria.api import monitoring_shapes as shapes
 from alexandria.api.context import Limit, Responses, TheApp, TheConnection, TheWorkerState
 from alexandria.api.gauges import providers_asked
-from alexandria.api.harvests import REFUSED, show_run
+from alexandria.api.harvests import REFUSED, show_runs
 from alexandria.api.health import read_status, show_status
 from alexandria.api.shapes import Rate
 from alexandria.app import account_of, isbndb_account, read_forecast
@@ -19,8 +19,9 @@ from alexandria.domain.quota_status import Forecast, Status
 from alexandria.domain.quota_usage import Span
 from alexandria.providers.policies import POLICIES
 from alexandria.stores.alerts import AlertStore
+from alexandria.stores.harvests import HarvestStore
 from alexandria.stores.jobs import FETCH_COVER, HARVEST_ITEM, JOB_KINDS
-from alexandria.stores.meters import KEEP_SPANS, MeterStore
+from alexandria.stores.meters import KEEP_DAYS, MeterStore
 from alexandria.stores.monitoring import Flow, Jobs, MonitoringStore
 from alexandria.stores.postgres import Connection
 
@@ -28,8 +29,8 @@ router = APIRouter(tags=["monitoring"])
 
 MOST_RUNS = 20
 OVERVIEW_MINUTES = 5
-MOST_DAYS = KEEP_SPANS.days
-"""Of a usage report: as long as calls are kept by spans of time."""
+MOST_DAYS = KEEP_DAYS.days
+"""Of a usage report: as long as calls are kept by day."""
 
 _UNAVAILABLE: Responses = {503: {"description": "The database does not answer."}}
 
@@ -47,7 +48,8 @@ async def overview(app: TheApp, worker: TheWorkerState, connection: TheConnectio
     status = await read_status(app)
     forecast = await read_forecast(app, status)
     alive = await MeterStore(connection).count_alive()
-    runs = await MonitoringStore(connection).list_open_runs(limit=MOST_RUNS)
+    open_runs = await MonitoringStore(connection).list_open_runs(limit=MOST_RUNS)
+    runs = await HarvestStore(connection).find_runs(open_runs)
     return shapes.Overview(
         read_at=status.read_at,
         health=shapes.HealthNow(
@@ -61,7 +63,7 @@ async def overview(app: TheApp, worker: TheWorkerState, connection: TheConnectio
         breaker=_breaker(status),
         pace=_pace(status, forecast),
         queues=await _queues(connection, minutes=OVERVIEW_MINUTES),
-        runs=[await show_run(connection, each) for each in runs],
+        runs=await show_runs(connection, runs),
         alerts=[
             alert_shapes.Alert.model_validate(each.as_json())
             for each in await AlertStore(connection).list_open(now=app.clock.now())
@@ -162,7 +164,7 @@ async def monitored_usage(
     span = Span.of(day=None, days=days, today=status.day)
     account = isbndb_account(app.config) if app.config.isbndb_key else None
     report = await monitoring.read_usage(connection, account, span)
-    calls = await monitoring.read_calls(connection, timedelta(days=days))
+    calls = await monitoring.read_calls_of_days(connection, days)
     return shapes.MonitoredUsage(
         first_day=span.first_day,
         last_day=span.last_day,

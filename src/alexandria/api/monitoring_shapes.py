@@ -246,5 +246,5 @@ class MonitoredUsage(Shape):
     consumers: list[ConsumerUsage] = Field(description="Those that spent most come first.")
     days: list[DayUsage]
     providers: dict[str, EndpointCalls] = Field(
-        description="Calls of these days, 31 at most, to ten minutes."
+        description="Calls of the last so many days of UTC, today included."
     )

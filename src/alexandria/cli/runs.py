@@ -43,9 +43,9 @@ def list_runs(
     async def show(app: App) -> Exit:
         async with app.database.connection() as connection:
             harvests = HarvestStore(connection)
-            progress = [
-                (run, await harvests.get_progress(run.id)) for run in await harvests.list_runs(limit=limit)
-            ]
+            runs = await harvests.list_runs(limit=limit)
+            found = await harvests.list_progress([run.id for run in runs])
+            progress = [(run, found[run.id]) for run in runs]
         if as_json:
             console.write_json(
                 [

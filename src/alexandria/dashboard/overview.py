@@ -71,10 +71,10 @@ async def _list_runs(connection: Connection, now: datetime) -> Sequence[RunLine]
     harvests = HarvestStore(connection)
     runs = await harvests.list_runs(limit=LATEST_RUNS)
     known = {each.id for each in runs}
-    for run_id in [each for each in await harvests.list_runs_to_feed(now) if each not in known][:LATEST_RUNS]:
-        if run := await harvests.find_run(run_id):
-            runs.append(run)
-    return [RunLine(run, await harvests.get_progress(run.id)) for run in runs]
+    older = [each for each in await harvests.list_runs_to_feed(now) if each not in known]
+    runs += await harvests.find_runs(older[:LATEST_RUNS])
+    progress = await harvests.list_progress([each.id for each in runs])
+    return [RunLine(run, progress[run.id]) for run in runs]
 
 
 PAGE = Page("overview", "Overview", "/", ("quota", "harvests", "errors"), read, Asked)

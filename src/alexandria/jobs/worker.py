@@ -33,6 +33,7 @@ from alexandria.jobs.queue import (
     feed_run,
     forget_old_jobs,
 )
+from alexandria.stores.counts import CountStore
 from alexandria.stores.harvests import HarvestStore
 from alexandria.stores.jobs import FETCH_COVER, HARVEST_ITEM, QueueDriver
 from alexandria.stores.postgres import Connection, in_transaction
@@ -211,6 +212,8 @@ class Worker:
         if kept_up is not None:
             async with self.app.database.transaction() as connection:
                 await forget_old_jobs(connection)
+        async with self.app.database.transaction() as connection:
+            await CountStore(connection).gather_if_due()
 
     async def _keep_counting(self) -> None:
         """Compare our count with the provider's whenever that is due. A provider that is slow to answer holds up nothing else."""

@@ -98,6 +98,8 @@ class Counts:
     works: int
     editions: int
     source_records: int
+    reviews: int
+    """What waits for a person to decide."""
 
 
 def content_hash(body: bytes) -> bytes:
@@ -433,7 +435,7 @@ class CatalogueStore:
         return is_there
 
     async def count(self) -> Counts:
-        """How much there is; a full count, so not for a page that is asked every second."""
+        """How much there is, exactly: the counts are kept, so that asking costs the same however much it is."""
         return (await self._list(Counts, queries.count_catalogue))[0]
 
     async def _keys(self, query: str, parameters: Row) -> list[str]:

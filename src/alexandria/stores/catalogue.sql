@@ -306,5 +306,10 @@ SELECT editions.key
 OFFSET %(offset)s LIMIT %(limit)s
 
 -- name: count_catalogue
-SELECT (SELECT count(*) FROM authors) AS authors, (SELECT count(*) FROM works) AS works,
-       (SELECT count(*) FROM editions) AS editions, (SELECT count(*) FROM source_records) AS source_records
+-- Kept by triggers (migrations/0015_kept_counts.sql).
+SELECT coalesce(sum(rows) FILTER (WHERE counted = 'authors'), 0)::bigint AS authors,
+       coalesce(sum(rows) FILTER (WHERE counted = 'works'), 0)::bigint AS works,
+       coalesce(sum(rows) FILTER (WHERE counted = 'editions'), 0)::bigint AS editions,
+       coalesce(sum(rows) FILTER (WHERE counted = 'source_records'), 0)::bigint AS source_records,
+       coalesce(sum(rows) FILTER (WHERE counted = 'reviews'), 0)::bigint AS reviews
+  FROM catalogue_counts

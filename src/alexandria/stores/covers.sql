@@ -62,7 +62,9 @@ SELECT isbn13, url, found_at, state, attempts, due_at, reason, content_hash, wid
  LIMIT %(limit)s;
 
 -- name: count_covers
-SELECT state, count(*) FROM covers_wanted GROUP BY state;
+-- Kept by triggers (migrations/0015_kept_counts.sql).
+SELECT substr(counted, length('covers_') + 1) AS state, sum(rows)::bigint
+  FROM catalogue_counts WHERE starts_with(counted, 'covers_') GROUP BY counted;
 
 -- name: is_placeholder
 SELECT EXISTS (SELECT FROM cover_contents WHERE content_hash = %(hash)s AND placeholder_since IS NOT NULL);

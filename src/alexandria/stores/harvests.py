@@ -226,7 +226,7 @@ class HarvestStore:
 
     async def find_run(self, run_id: str) -> Run | None:
         """One run by its id."""
-        return await self._one(Run, queries.find_run, id=run_id)
+        return next(iter(await self.find_runs([run_id])), None)
 
     async def list_runs(self, *, limit: int = 20) -> list[Run]:
         """The latest runs, newest first."""
@@ -239,9 +239,19 @@ class HarvestStore:
         )
         return [row[0] for row in await cursor.fetchall()]
 
+    async def find_runs(self, ids: Sequence[str]) -> list[Run]:
+        """Runs by their ids, in that order; those that there are not are left out."""
+        found = {each.id: each for each in await self._all(Run, queries.find_runs, ids=list(ids))}
+        return [found[each] for each in ids if each in found]
+
     async def get_progress(self, run_id: str) -> Progress:
         """How far a run has come."""
-        return (await self._all(Progress, queries.get_progress, run_id=run_id))[0]
+        return (await self.list_progress([run_id]))[run_id]
+
+    async def list_progress(self, ids: Sequence[str]) -> Mapping[str, Progress]:
+        """How far runs have come, by their ids, read at once; those that there are not are left out."""
+        cursor = await self._connection.execute(queries.list_progress, {"ids": list(ids)})
+        return {row[0]: Progress(*row[1:]) for row in await cursor.fetchall()}
 
     async def list_items(
         self, run_id: str, *, states: Sequence[ItemState] | None = None, offset: int = 0, limit: int = 100

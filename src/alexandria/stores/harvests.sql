@@ -17,14 +17,6 @@ SELECT %(run_id)s, last.position + new.position, target, subject, name, publishe
        AS new (position int, target text, subject text, name text, published_from date, published_to date, isbns text[],
                units_expected float8, editions_expected float8)
 
--- name: find_run
-SELECT id, kind, lane, parameters, state, pause_cause, harvest_runs.pause_reason, resumes_at, fresh_since, created_at, finished_at,
-       CASE WHEN NOT harvester.is_enabled THEN 'its harvester is disabled'
-            WHEN harvester.paused_at IS NOT NULL THEN 'its harvester is paused: ' || harvester.pause_reason END AS held,
-       harvester.units_per_run IS NOT NULL AS is_capped, origin
-  FROM harvest_runs JOIN harvesters AS harvester ON harvester.name = kind
- WHERE id = %(id)s
-
 -- name: list_runs
 SELECT id, kind, lane, parameters, state, pause_cause, harvest_runs.pause_reason, resumes_at, fresh_since, created_at, finished_at,
        CASE WHEN NOT harvester.is_enabled THEN 'its harvester is disabled'
@@ -40,23 +32,40 @@ SELECT id FROM harvest_runs
    AND (%(kinds)s::text[] IS NULL OR kind = ANY(%(kinds)s))
  ORDER BY created_at, id
 
--- name: get_progress
-SELECT count(*) AS items,
-       count(*) FILTER (WHERE state IN ('done', 'empty')) AS done,
-       count(*) FILTER (WHERE state = 'failed') AS failed,
-       count(*) FILTER (WHERE state = 'partial') AS partial,
-       count(*) FILTER (WHERE state = 'running') AS running,
-       coalesce(sum(units_rolled_up + units_shared), 0)::int
-           + (SELECT coalesce(sum(units_charged), 0)::int
-                FROM harvest_items AS item
-                JOIN quota_reservations ON job = item.run_id || '/' || item.position
-               WHERE item.run_id = %(run_id)s) AS units,
-       coalesce(sum(units_expected), 0)::float8 AS units_expected,
-       coalesce(sum(editions_expected), 0)::float8 AS editions_expected,
-       coalesce(sum(editions_found), 0)::int AS editions_found,
-       coalesce(sum(editions_new), 0)::int AS editions_new, coalesce(sum(works_new), 0)::int AS works_new,
-       coalesce(sum(covers_wanted), 0)::int AS covers_wanted
-  FROM harvest_items WHERE run_id = %(run_id)s
+-- name: find_runs
+SELECT id, kind, lane, parameters, state, pause_cause, harvest_runs.pause_reason, resumes_at, fresh_since, created_at, finished_at,
+       CASE WHEN NOT harvester.is_enabled THEN 'its harvester is disabled'
+            WHEN harvester.paused_at IS NOT NULL THEN 'its harvester is paused: ' || harvester.pause_reason END AS held,
+       harvester.units_per_run IS NOT NULL AS is_capped, origin
+  FROM harvest_runs JOIN harvesters AS harvester ON harvester.name = kind
+ WHERE id = ANY(%(ids)s)
+
+-- name: list_progress
+-- A run's reservations are one stretch of their index, as in the function units_of_run: to look for each item's costs three times as much.
+SELECT run.id, items, done, failed, partial, running, units_kept + units_charged AS units, units_expected, editions_expected,
+       editions_found, editions_new, works_new, covers_wanted
+  FROM harvest_runs AS run
+  JOIN harvesters AS harvester ON harvester.name = run.kind
+ CROSS JOIN LATERAL (
+       SELECT count(*) AS items,
+              count(*) FILTER (WHERE state IN ('done', 'empty')) AS done,
+              count(*) FILTER (WHERE state = 'failed') AS failed,
+              count(*) FILTER (WHERE state = 'partial') AS partial,
+              count(*) FILTER (WHERE state = 'running') AS running,
+              coalesce(sum(units_rolled_up + units_shared), 0)::int AS units_kept,
+              coalesce(sum(units_expected), 0)::float8 AS units_expected,
+              coalesce(sum(editions_expected), 0)::float8 AS editions_expected,
+              coalesce(sum(editions_found), 0)::int AS editions_found,
+              coalesce(sum(editions_new), 0)::int AS editions_new, coalesce(sum(works_new), 0)::int AS works_new,
+              coalesce(sum(covers_wanted), 0)::int AS covers_wanted
+         FROM harvest_items WHERE run_id = run.id) AS counted
+ CROSS JOIN LATERAL (
+       SELECT coalesce(sum(reservation.units_charged), 0)::int AS units_charged
+         FROM quota_reservations AS reservation
+        -- From `run/` to just before `run0`, the sign after the slash; what other programs call their jobs is not the run's.
+        WHERE reservation.job ~>=~ (run.id || '/') AND reservation.job ~<~ (run.id || '0')
+          AND reservation.consumer = harvester.consumer) AS spent
+ WHERE run.id = ANY(%(ids)s)
 
 -- name: list_items
 SELECT run_id, position, target, subject, name, published_from, published_to, isbns, outcomes, sources, state, next_page, total,

@@ -1,4 +1,4 @@
-"""Meters in PostgreSQL: the sums of what all processes counted, the last month of some of them by spans of time, and who is alive."""
+"""Meters in PostgreSQL: the sums of what all processes counted, some of them also by spans of time and by day, and who is alive."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ queries = Queries("meters.sql")
 SPAN = timedelta(minutes=10)
 """How finely the past is kept: an hour is told to ten minutes."""
 KEEP_SPANS = timedelta(days=31)
+KEEP_DAYS = timedelta(days=366)
 ALIVE_FOR = timedelta(seconds=30)
 """A process that was silent for so long is not alive: six times as long as it takes between two signs of life."""
 
@@ -37,11 +38,12 @@ class MeterStore:
         self._connection = connection
 
     async def add(self, readings: Readings, *, spanned: Readings) -> None:
-        """Add to the sums, and `spanned` also to those of the present span."""
+        """Add to the sums, and `spanned` also to those of the present span and of today."""
         if readings:
             await self._connection.execute(queries.add_readings, {"readings": _rows(readings)})
         if spanned:
             await self._connection.execute(queries.add_to_span, {"readings": _rows(spanned), "span": SPAN})
+            await self._connection.execute(queries.add_to_day, {"readings": _rows(spanned)})
 
     async def beat(self, process: UUID, *, workers: int) -> None:
         """A sign of life."""
@@ -52,8 +54,9 @@ class MeterStore:
         await self._connection.execute(queries.leave, {"id": process})
 
     async def tidy(self) -> None:
-        """Forget spans older than `KEEP_SPANS`, and processes that were killed."""
+        """Forget what is older than `KEEP_SPANS` and `KEEP_DAYS`, and processes that were killed."""
         await self._connection.execute(queries.forget_spans, {"keep": KEEP_SPANS})
+        await self._connection.execute(queries.forget_days, {"keep": KEEP_DAYS.days})
         await self._connection.execute(queries.forget_processes)
 
     async def list_sums(self) -> Readings:
@@ -63,6 +66,11 @@ class MeterStore:
     async def sum_since(self, since: timedelta) -> Readings:
         """What was counted within a time, and up to `SPAN` before it; only what is kept by spans."""
         cursor = await self._connection.execute(queries.sum_spans, {"since": since, "span": SPAN})
+        return _readings(await cursor.fetchall())
+
+    async def sum_days(self, days: int) -> Readings:
+        """What was counted on the last so many days of UTC, today included; only what is kept by days."""
+        cursor = await self._connection.execute(queries.sum_days, {"days": days})
         return _readings(await cursor.fetchall())
 
     async def count_alive(self) -> Alive:

@@ -15,6 +15,13 @@ SELECT date_bin(%(span)s::interval, clock_timestamp(), timestamptz 'epoch'), sam
  ORDER BY sample, labels
     ON CONFLICT (span_at, sample, labels) DO UPDATE SET value = known.value + excluded.value
 
+-- name: add_to_day
+INSERT INTO meter_days AS known (day, sample, labels, value)
+SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date, sample, labels, value
+  FROM jsonb_to_recordset(%(readings)s) AS new (sample text, labels jsonb, value float8)
+ ORDER BY sample, labels
+    ON CONFLICT (day, sample, labels) DO UPDATE SET value = known.value + excluded.value
+
 -- name: beat
 INSERT INTO processes (id, started_at, seen_at, workers)
 VALUES (%(id)s, clock_timestamp(), clock_timestamp(), %(workers)s)
@@ -30,13 +37,23 @@ DELETE FROM processes WHERE seen_at < clock_timestamp() - interval '1 day'
 -- name: forget_spans
 DELETE FROM meter_spans WHERE span_at < clock_timestamp() - %(keep)s::interval
 
+-- name: forget_days
+DELETE FROM meter_days WHERE day < (clock_timestamp() AT TIME ZONE 'UTC')::date - %(keep)s::int
+
 -- name: list_readings
 SELECT sample, labels, value FROM meters ORDER BY sample, labels
 
 -- name: sum_spans
+-- A moment that does not change within the statement, so that the spans are found by their index.
 SELECT sample, labels, sum(value) AS value
   FROM meter_spans
- WHERE span_at >= date_bin(%(span)s::interval, clock_timestamp(), timestamptz 'epoch') - %(since)s::interval
+ WHERE span_at >= date_bin(%(span)s::interval, statement_timestamp(), timestamptz 'epoch') - %(since)s::interval
+ GROUP BY sample, labels
+
+-- name: sum_days
+SELECT sample, labels, sum(value) AS value
+  FROM meter_days
+ WHERE day > (statement_timestamp() AT TIME ZONE 'UTC')::date - %(days)s::int
  GROUP BY sample, labels
 
 -- name: count_processes

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 
 from psycopg.errors import UniqueViolation
@@ -84,18 +84,6 @@ class Day:
     """`lane/consumer` -> units; the rest is foreign."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gain:
-    """What the harvests of one consumer brought on one day."""
-
-    day: date
-    consumer: str
-    editions_found: int
-    editions_new: int
-    works_new: int
-    covers_wanted: int
-
-
 class MonitoringStore:
     """Readings within one connection."""
 
@@ -171,16 +159,6 @@ class MonitoringStore:
         days = {"first_day": span.first_day, "last_day": span.last_day}
         return await self._all(Day, queries.list_days, **account_row(account), **days)
 
-    async def list_gains(self, span: Span) -> Sequence[Gain]:
-        """What harvests brought on some days of UTC."""
-        return await self._all(Gain, queries.list_gains, **_bounds(span))
-
-    async def count_stored_covers(self, span: Span) -> Mapping[date, int]:
-        """Covers that were stored on some days of UTC, and still are."""
-        return dict(
-            await (await self._connection.execute(queries.count_stored_covers, _bounds(span))).fetchall()
-        )
-
     async def _counts(self, query: str) -> Mapping[tuple[str, str], int]:
         rows = await (await self._connection.execute(query)).fetchall()
         return {(first, second): count for first, second, count in rows}
@@ -189,10 +167,3 @@ class MonitoringStore:
         async with self._connection.cursor(row_factory=class_row(row)) as cursor:
             await cursor.execute(query, parameters)
             return await cursor.fetchall()
-
-
-def _bounds(span: Span) -> dict[str, datetime]:
-    return {
-        "since": datetime.combine(span.first_day, time(), UTC),
-        "until": datetime.combine(span.last_day + timedelta(days=1), time(), UTC),
-    }

@@ -94,21 +94,3 @@ SELECT day, units_charged, used
   FROM quota_windows
  WHERE provider = %(provider)s AND key_hash = %(key_hash)s AND day BETWEEN %(first_day)s AND %(last_day)s
  ORDER BY day
-
--- name: list_gains
--- What items brought, on the day on which they were last worked on; runs that ended before are not looked at.
-SELECT (item.updated_at AT TIME ZONE 'UTC')::date AS day, harvester.consumer,
-       sum(item.editions_found)::bigint AS editions_found, sum(item.editions_new)::bigint AS editions_new,
-       sum(item.works_new)::bigint AS works_new, sum(item.covers_wanted)::bigint AS covers_wanted
-  FROM harvest_runs AS run
-  JOIN harvesters AS harvester ON harvester.name = run.kind
-  JOIN harvest_items AS item ON item.run_id = run.id
- WHERE (run.finished_at IS NULL OR run.finished_at >= %(since)s) AND run.created_at < %(until)s
-   AND item.updated_at >= %(since)s AND item.updated_at < %(until)s
- GROUP BY 1, 2
-
--- name: count_stored_covers
-SELECT (stored_at AT TIME ZONE 'UTC')::date AS day, count(*)::int
-  FROM covers_wanted
- WHERE state = 'stored' AND stored_at >= %(since)s AND stored_at < %(until)s
- GROUP BY 1

@@ -1,0 +1,120 @@
+"""What it costs to look: the dashboard's pages and /api/monitoring over a large installation, in milliseconds of a running server.
+
+A million editions, a million entries of the ledger, ten open runs of 1,500 items. Making them takes some minutes, so with a folder as
+argument they are kept there for the next time. Figures are kept in docs/performance.md.
+"""
+
+import argparse
+import asyncio
+import http.client
+import re
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+
+from alexandria import config as configuration
+from alexandria.domain.quota import Account
+from alexandria.server import serving
+from alexandria.stores.embedded import running_server
+from alexandria.stores.postgres import Database, migrate
+from measuring import be_quiet
+
+EDITIONS = 1_000_000
+ENTRIES = 1_000_000
+KEY = "a-key"
+PORT = 18_099
+LOOKS = 15
+
+ADDRESSES = (
+    "/",
+    "/dashboard/catalogue",
+    "/dashboard/catalogue?title=lago",
+    "/dashboard/usage",
+    "/dashboard/usage?days=90",
+    "/api/monitoring/overview",
+    "/api/monitoring/queues",
+    "/api/monitoring/providers",
+    "/api/monitoring/usage?days=30",
+    "/api/runs",
+    "/metrics",
+)
+
+
+def fill(url: str) -> None:
+    """Make the installation, unless it is there."""
+    text = Path(__file__).with_suffix(".sql").read_text("utf-8")
+    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
+    account = Account.of("isbndb", KEY)
+    values = {"key_hash": account.key_hash, "editions": EDITIONS, "entries": ENTRIES}
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute("SELECT EXISTS (SELECT FROM editions)").fetchone()
+        if row and row[0]:
+            return
+        for name, statement in zip(parts[::2], parts[1::2], strict=True):
+            began = time.perf_counter()
+            connection.execute(statement.encode(), values)
+            print(f"  {name}: {time.perf_counter() - began:.0f} s", flush=True)
+        connection.execute("VACUUM ANALYZE")
+
+
+async def prepare(url: str) -> None:
+    """Bring the database up to date."""
+    async with Database.open(url) as database:
+        await migrate(database)
+
+
+def look(address: str, path: str) -> tuple[int, float]:
+    """Ask once; the status, and milliseconds until the whole answer is there."""
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
+    began = time.perf_counter()
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status, 1000 * (time.perf_counter() - began)
+
+
+async def measure(url: str, folder: Path, paths: Sequence[str]) -> None:
+    """Look at every address some times, once for nothing."""
+    settings = {"DATA_DIR": str(folder), "PORT": str(PORT), "ISBNDB_KEY": KEY, "LOG_LEVEL": "error"}
+    config = configuration.load({f"ALEXANDRIA_{name}": value for name, value in settings.items()})
+    async with serving(config, url, with_worker=False) as server:
+        for path in paths:
+            status, first = await asyncio.to_thread(look, server.address, path)
+            took = []
+            for _ in range(LOOKS):
+                # What is remembered for a moment is not what is measured.
+                await asyncio.sleep(1.1 if path.startswith(("/api", "/metrics")) is False else 0)
+                took.append((await asyncio.to_thread(look, server.address, path))[1])
+            took.sort()
+            print(
+                f"{path:40} {status}  first {first:7.1f}  median {statistics.median(took):7.1f}  slowest {took[-1]:7.1f} ms"
+            )
+
+
+def main() -> None:
+    """Measure, in a folder of the run's own or in the given one."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, help="where the installation is kept")
+    parser.add_argument("--path", action="append", help="only this address; may be repeated")
+    wanted = parser.parse_args()
+    be_quiet()
+    with ExitStack() as stack:
+        folder = wanted.folder or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="alexandria-bench-"))
+        )
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+        url = stack.enter_context(running_server(folder))
+        asyncio.run(prepare(url))
+        fill(url)
+        asyncio.run(measure(url, folder, wanted.path or ADDRESSES))
+
+
+if __name__ == "__main__":
+    main()
