@@ -7,7 +7,7 @@ BIN := .venv/bin
 DEMO_DATA := $(if $(filter 0,$(shell id -u)),/var/lib/alexandria/demo-$(firstword $(shell echo '$(CURDIR)' | cksum)),$(CURDIR)/data)
 export ALEXANDRIA_DATA_DIR ?= $(DEMO_DATA)
 
-.PHONY: help setup demo run test soak rehearsal check mutants bench bench-quota lock clean
+.PHONY: help setup demo run test soak rehearsal check screenshots mutants bench bench-quota lock clean
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -48,6 +48,9 @@ check: .venv/installed-dev  ## format, lint, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+screenshots: .venv/installed-dev  ## make the pictures of docs/dashboard.md anew; needs a Chromium
+	cd tests && ../$(BIN)/python -m dashboard.screenshots $(ARGS)
 
 mutants: .venv/installed-dev  ## break the quota's rules one by one and see the tests notice
 	$(BIN)/python tests/mutants.py $(ARGS)

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -150,6 +150,18 @@ def _free_sources(
         off=off,
         openlibrary_covers=config.openlibrary_covers_url,
     )
+
+
+def providers_asked(app: App) -> Sequence[str]:
+    """Providers that are asked as configured: ISBNdb with a key, the others where nothing is missing for them."""
+    free = app.free_sources
+    asked = {
+        PROVIDER: bool(app.config.isbndb_key),
+        openlibrary.PROVIDER: free.openlibrary is not None,
+        google_books.PROVIDER: free.google_books is not None,
+        wikidata.PROVIDER: free.wikidata is not None,
+    }
+    return [provider for provider, is_asked in asked.items() if is_asked]
 
 
 async def read_forecast(app: App, status: Status) -> Forecast:

@@ -7,13 +7,12 @@ from datetime import datetime
 import structlog
 
 from alexandria.api.gauge_families import OTHER
-from alexandria.app import App, account_of
+from alexandria.app import App, account_of, providers_asked
 from alexandria.domain.errors import StoreUnavailable
 from alexandria.domain.plans import Kind, consumer_of
 from alexandria.domain.quota import RECONCILER, Lane
 from alexandria.domain.quota_status import Status
 from alexandria.domain.reserving import is_unlimited
-from alexandria.providers.isbndb import PROVIDER
 from alexandria.stores.covers import CoverStore
 from alexandria.stores.jobs import JOB_KINDS
 from alexandria.stores.meters import MeterStore, Readings
@@ -126,18 +125,6 @@ class Gauges:
             *(Sample("alexandria_harvest_items", count, labels) for labels, count in items.items()),
             *(Sample("alexandria_covers", count, (state.value,)) for state, count in covers.items()),
         ]
-
-
-def providers_asked(app: App) -> Sequence[str]:
-    """Providers that are asked as configured: ISBNdb with a key, the others where nothing is missing for them."""
-    free = app.free_sources
-    asked = {
-        PROVIDER: bool(app.config.isbndb_key),
-        "openlibrary": free.openlibrary is not None,
-        "google-books": free.google_books is not None,
-        "wikidata": free.wikidata is not None,
-    }
-    return [provider for provider, is_asked in asked.items() if is_asked]
 
 
 def _queue(jobs: Jobs) -> list[Sample]:

@@ -10,11 +10,10 @@ from alexandria import __version__, monitoring
 from alexandria.api import alert_shapes
 from alexandria.api import monitoring_shapes as shapes
 from alexandria.api.context import Limit, Responses, TheApp, TheConnection, TheWorkerState
-from alexandria.api.gauges import providers_asked
 from alexandria.api.harvests import REFUSED, show_runs
 from alexandria.api.health import read_status, show_status
 from alexandria.api.shapes import Rate
-from alexandria.app import account_of, isbndb_account, read_forecast
+from alexandria.app import account_of, isbndb_account, providers_asked, read_forecast
 from alexandria.domain.quota_status import Forecast, Status
 from alexandria.domain.quota_usage import Span
 from alexandria.providers.policies import POLICIES

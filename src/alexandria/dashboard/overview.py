@@ -1,80 +1,142 @@
-"""The first page: how everything stands."""
+"""The first page: whether the day's units are well spent, what runs, and what needs a person."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 
-import structlog
-
-from alexandria.app import isbndb_account, isbndb_policy
+from alexandria import monitoring
+from alexandria.app import (
+    App,
+    account_of,
+    isbndb_account,
+    isbndb_policy,
+    providers_asked,
+    read_forecast,
+)
+from alexandria.dashboard.burndown import draw_burndown
+from alexandria.dashboard.charts import Chart
+from alexandria.dashboard.run_lines import list_open_runs
 from alexandria.dashboard.views import Asked, Dashboard, Page
-from alexandria.domain.covers import CoverState
-from alexandria.stores.covers import CoverStore
-from alexandria.stores.harvests import HarvestStore, Progress, Run, RunState
-from alexandria.stores.postgres import Connection
+from alexandria.domain.quota import Lane
+from alexandria.domain.quota_status import Forecast, Status
+from alexandria.domain.quota_usage import By, Span
+from alexandria.monitoring import Breaker, Calls
+from alexandria.providers.isbndb import PROVIDER
+from alexandria.providers.policies import POLICIES
+from alexandria.stores.alerts import AlertStore
+from alexandria.stores.meters import MeterStore
+from alexandria.stores.monitoring import MonitoringStore
 
-log = structlog.get_logger()
+MOST_RUNS = 10
 
-LATEST_RUNS = 8
-LATEST_FAILURES = 8
+PACE_KEPT = timedelta(seconds=20)
+"""Pace, forecast and chart: they tell of hours, and reading them adds up a day's charges and the backlog."""
+PROVIDERS_KEPT = timedelta(seconds=20)
 
-_ACTIVE = frozenset({RunState.RUNNING, RunState.PAUSED})
-_FAILED_COVERS = (CoverState.FAILED, CoverState.MISSING, CoverState.REFUSED)
+_ANSWERED = ("delivered", "absent")
+"""What came of calls that brought a definite answer (`providers.calls.Meaning`)."""
 
 
 @dataclass(frozen=True)
-class RunLine:
-    """A run as a line of the page."""
+class Pace:
+    """How the day has gone so far, and how it will go on."""
 
-    run: Run
-    progress: Progress
+    forecast: Forecast
+    burndown: Chart | None
+    """None where there is no limit for a day."""
+
+
+@dataclass(frozen=True)
+class ProviderLine:
+    """How one provider fares; `status` is None when it is not asked as configured."""
+
+    name: str
+    status: Status | None
+    breaker: Breaker | None
+    calls: Calls
 
     @property
-    def ended(self) -> int:
-        """Items that are through, one way or the other."""
-        return self.progress.done + self.progress.failed
+    def answered(self) -> int:
+        """Calls of the last hour that brought a definite answer."""
+        return sum(self.calls.outcomes.get(each, 0) for each in _ANSWERED)
 
     @property
-    def percentage(self) -> int:
-        """Of the items that are through, rounded down: 100 only when all are."""
-        return 100 * self.ended // self.progress.items if self.progress.items else 0
+    def unanswered(self) -> Mapping[str, int]:
+        """The others, by what came of them."""
+        return {outcome: n for outcome, n in self.calls.outcomes.items() if outcome not in _ANSWERED and n}
 
 
 async def read(dashboard: Dashboard, asked: Asked) -> Mapping[str, object]:
     """Everything that the page says."""
     app = dashboard.app
-    now = app.clock.now()
-    status = None
+    status = pace = None
     if app.config.isbndb_key:
         status = await app.quota.status(isbndb_account(app.config), isbndb_policy(app.config))
+        pace = await dashboard.remember("pace", PACE_KEPT, lambda: _read_pace(app, status))
+    providers = await dashboard.remember("providers", PROVIDERS_KEPT, lambda: _read_providers(app))
     worker, detail = dashboard.worker_state()
     async with app.database.transaction() as connection:
-        lines = await _list_runs(connection, now)
-        states = await CoverStore(connection).counts()
         return {
             "worker": worker,
             "worker_detail": detail,
             "quota": status,
             "hindrance": status.hindrance() if status else None,
-            "active": sorted(
-                (each for each in lines if each.run.state in _ACTIVE),
-                key=lambda each: each.run.state != RunState.RUNNING,
-            ),
-            "ended": [each for each in lines if each.run.state not in _ACTIVE],
-            "failed_covers": {state: states[state] for state in _FAILED_COVERS if states.get(state)},
-            "failures": await HarvestStore(connection).list_latest_failures(limit=LATEST_FAILURES),
+            "breaker": monitoring.breaker_of(status) if status else None,
+            "lanes": _lanes(status) if status else [],
+            "pace": pace,
+            "providers": providers,
+            "alive": await MeterStore(connection).count_alive(),
+            "jobs": (await MonitoringStore(connection).count_jobs()).values(),
+            "alerts": await AlertStore(connection).list_open(now=app.clock.now()),
+            "runs": await list_open_runs(connection, limit=MOST_RUNS),
+            "most_runs": MOST_RUNS,
         }
 
 
-async def _list_runs(connection: Connection, now: datetime) -> Sequence[RunLine]:
-    """The latest runs, and older ones that still have something to do."""
-    harvests = HarvestStore(connection)
-    runs = await harvests.list_runs(limit=LATEST_RUNS)
-    known = {each.id for each in runs}
-    older = [each for each in await harvests.list_runs_to_feed(now) if each not in known]
-    runs += await harvests.find_runs(older[:LATEST_RUNS])
-    progress = await harvests.list_progress([each.id for each in runs])
-    return [RunLine(run, progress[run.id]) for run in runs]
+async def _read_pace(app: App, status: Status) -> Pace:
+    forecast = await read_forecast(app, status)
+    usage = await app.quota_reports.list_usage(status.account, Span(status.day, status.day), By.HOUR)
+    return Pace(forecast, draw_burndown(status, usage, forecast))
 
 
-PAGE = Page("overview", "Overview", "/", ("quota", "harvests", "errors"), read, Asked)
+async def _read_providers(app: App) -> Sequence[ProviderLine]:
+    async with app.database.connection() as connection:
+        calls = await monitoring.read_calls(connection, timedelta(hours=1))
+    asked, lines = providers_asked(app), []
+    for name in POLICIES:
+        status = await app.quota.status(*account_of(app.config, name)) if name in asked else None
+        breaker = monitoring.breaker_of(status) if status else None
+        lines.append(ProviderLine(name, status, breaker, calls.get(name, Calls())))
+    return sorted(lines, key=lambda each: (each.status is None, each.name != PROVIDER, each.name))
+
+
+@dataclass(frozen=True)
+class LaneLine:
+    """What one lane has used of the day, and what it may still spend, in units."""
+
+    lane: Lane
+    used: int
+    remaining: int
+    floor: int
+
+
+def _lanes(status: Status) -> Sequence[LaneLine]:
+    return [
+        LaneLine(
+            Lane(str(each["lane"])),
+            int(str(each["used"])),
+            int(str(each["remaining"])),
+            int(str(each["floor_standing"])),
+        )
+        for each in status.lanes()
+    ]
+
+
+PAGE = Page(
+    "overview",
+    "Overview",
+    "/",
+    ("alerts", "quota", "pace", "burndown", "runs", "consumers", "providers"),
+    read,
+    Asked,
+)

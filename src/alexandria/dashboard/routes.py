@@ -5,11 +5,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from alexandria.dashboard import catalogue, frame, live, overview
+from alexandria.dashboard import catalogue, frame, live, overview, queues, run, runs
 from alexandria.dashboard.views import Dashboard, Page
 from alexandria.domain.errors import AlexandriaError, RecordNotFound
 
-PAGES: tuple[Page[Any], ...] = (overview.PAGE, catalogue.PAGE)
+PAGES: tuple[Page[Any], ...] = (overview.PAGE, queues.PAGE, runs.PAGE, run.PAGE, catalogue.PAGE)
 """Every page; those that belong to no other one are what the navigation leads to, in this order."""
 
 _BY_NAME: Mapping[str, Page[Any]] = {each.name: each for each in PAGES}

@@ -10,10 +10,10 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from markupsafe import Markup
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from alexandria.app import App
 from alexandria.dashboard import frame
@@ -26,7 +26,7 @@ READ_SECONDS = 5.0
 """Whoever looks at a page learns within this time that the database does not answer."""
 
 MOST_REMEMBERED = 64
-"""Views of which the last reading is kept, a few ten kilobytes each; the one that was looked at longest ago is forgotten first."""
+"""Views of which the last reading is kept, some ten kilobytes each; the one that was looked at longest ago is forgotten first."""
 
 
 class Asked(BaseModel):
@@ -34,8 +34,15 @@ class Asked(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_what_was_left_empty(cls, given: Mapping[str, str]) -> Mapping[str, str]:
+        """A form sends every field of its own, chosen or not."""
+        return {name: text for name, text in given.items() if text}
+
 
 Wish = TypeVar("Wish", bound=Asked)
+Memory = TypeVar("Memory")
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,16 @@ class Dashboard:
     viewers: int = 0
     """How many follow a page live."""
     _views: OrderedDict[tuple[str, Asked], _View] = field(default_factory=OrderedDict)
+    _memories: OrderedDict[str, tuple[datetime, object]] = field(default_factory=OrderedDict)
+
+    async def remember(self, name: str, span: timedelta, read: Callable[[], Awaitable[Memory]]) -> Memory:
+        """What `read` returned within the last `span`: for what takes long to read and changes slowly."""
+        now = self.app.clock.now()
+        known = self._memories.get(name)
+        if known is None or not now - span < known[0] <= now:
+            known = self._memories[name] = (now, await read())
+        _trim(self._memories, name)
+        return cast("Memory", known[1])
 
     async def see(self, page: Page[Any], asked: Asked) -> Drawn:
         """A page as it is now, at most `FRESH_FOR` old. Raises StoreUnavailable and what the page's `read` raises."""
@@ -139,7 +156,11 @@ class Dashboard:
     def _view(self, page: Page[Any], asked: Asked) -> _View:
         key = (page.name, asked)
         view = self._views.setdefault(key, _View())
-        self._views.move_to_end(key)
-        while len(self._views) > MOST_REMEMBERED:
-            self._views.popitem(last=False)
+        _trim(self._views, key)
         return view
+
+
+def _trim(remembered: OrderedDict[Any, Any], used: object) -> None:
+    remembered.move_to_end(used)
+    while len(remembered) > MOST_REMEMBERED:
+        remembered.popitem(last=False)

@@ -232,6 +232,12 @@ class HarvestStore:
         """The latest runs, newest first."""
         return await self._all(Run, queries.list_runs, limit=limit)
 
+    async def list_runs_after(
+        self, after: str | None, *, state: RunState | None = None, limit: int = 20
+    ) -> list[Run]:
+        """Runs, newest first, that come after the one with the id `after`, or from the newest on; of one state or of all."""
+        return await self._all(Run, queries.list_runs_after, after=after, state=state, limit=limit)
+
     async def list_runs_to_feed(self, now: datetime, *, kinds: Sequence[str] | None = None) -> list[str]:
         """Runs that may have work to hand out now, oldest first."""
         cursor = await self._connection.execute(
@@ -254,12 +260,18 @@ class HarvestStore:
         return {row[0]: Progress(*row[1:]) for row in await cursor.fetchall()}
 
     async def list_items(
-        self, run_id: str, *, states: Sequence[ItemState] | None = None, offset: int = 0, limit: int = 100
+        self,
+        run_id: str,
+        *,
+        states: Sequence[ItemState] | None = None,
+        after: int = 0,
+        offset: int = 0,
+        limit: int = 100,
     ) -> list[Item]:
-        """A run's items in the order of its plan."""
+        """A run's items in the order of its plan, those that come `after` a position."""
         wanted = list(states) if states is not None else None
         return await self._all(
-            Item, queries.list_items, run_id=run_id, states=wanted, offset=offset, limit=limit
+            Item, queries.list_items, run_id=run_id, states=wanted, after=after, offset=offset, limit=limit
         )
 
     async def find_item(self, run_id: str, position: int) -> Item | None:

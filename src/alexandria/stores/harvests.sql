@@ -25,6 +25,18 @@ SELECT id, kind, lane, parameters, state, pause_cause, harvest_runs.pause_reason
   FROM harvest_runs JOIN harvesters AS harvester ON harvester.name = kind
  ORDER BY created_at DESC, id LIMIT %(limit)s
 
+-- name: list_runs_after
+-- Page by page; `after` is the last run of the page before, and a run that begins meanwhile shifts nothing.
+SELECT id, kind, lane, parameters, state, pause_cause, harvest_runs.pause_reason, resumes_at, fresh_since, created_at, finished_at,
+       CASE WHEN NOT harvester.is_enabled THEN 'its harvester is disabled'
+            WHEN harvester.paused_at IS NOT NULL THEN 'its harvester is paused: ' || harvester.pause_reason END AS held,
+       harvester.units_per_run IS NOT NULL AS is_capped, origin
+  FROM harvest_runs JOIN harvesters AS harvester ON harvester.name = kind
+ WHERE (%(state)s::text IS NULL OR state = %(state)s)
+   AND (%(after)s::text IS NULL
+        OR (created_at, id) < (SELECT created_at, id FROM harvest_runs AS seen WHERE seen.id = %(after)s))
+ ORDER BY created_at DESC, id DESC LIMIT %(limit)s
+
 -- name: list_runs_to_feed
 -- Runs that may have work to hand out now: running ones, and paused ones whose time has come.
 SELECT id FROM harvest_runs
@@ -75,7 +87,7 @@ SELECT run_id, position, target, subject, name, published_from, published_to, is
        units_expected, editions_expected, editions_found, editions_new, works_new, covers_wanted,
        failures, starts, reason, retry_at, updated_at
   FROM harvest_items
- WHERE run_id = %(run_id)s AND (%(states)s::text[] IS NULL OR state = ANY(%(states)s))
+ WHERE run_id = %(run_id)s AND (%(states)s::text[] IS NULL OR state = ANY(%(states)s)) AND position > %(after)s
  ORDER BY position OFFSET %(offset)s LIMIT %(limit)s
 
 -- name: find_item

@@ -53,6 +53,17 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True)
+class Moves:
+    """Jobs of all kinds that moved within one span of time."""
+
+    span_at: datetime
+    entered: int
+    put_back: int
+    done: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A job that failed for good."""
 
@@ -103,6 +114,10 @@ class MonitoringStore:
     async def count_flow(self, since: timedelta) -> Mapping[str, Flow]:
         """What moved in the last `since`, by kind of job."""
         return {each.kind: each for each in await self._all(Flow, queries.count_flow, since=since)}
+
+    async def list_moves(self, since: timedelta, *, span: timedelta) -> Sequence[Moves]:
+        """What moved in the last `since`, by spans of time, the oldest first; the one that is not over yet is left out."""
+        return await self._all(Moves, queries.list_moves, since=since, span=span)
 
     async def list_dead_letters(
         self, *, kind: str | None = None, after: int | None = None, limit: int = 100

@@ -32,6 +32,19 @@ SELECT entrypoint AS kind,
  WHERE created >= clock_timestamp() - %(since)s::interval
  GROUP BY entrypoint
 
+-- name: list_moves
+-- The same of all kinds together, span by span; a span in which nothing moved has its row too.
+SELECT span_at,
+       count(*) FILTER (WHERE status = 'queued' AND traceback IS NULL)::int AS entered,
+       count(*) FILTER (WHERE status = 'queued' AND traceback IS NOT NULL)::int AS put_back,
+       count(*) FILTER (WHERE status = 'successful')::int AS done,
+       count(*) FILTER (WHERE status IN ('failed', 'exception'))::int AS failed
+  FROM generate_series(date_bin(%(span)s::interval, clock_timestamp() - %(since)s::interval, timestamptz 'epoch'),
+                       clock_timestamp() - %(span)s::interval, %(span)s::interval) AS span_at
+  LEFT JOIN pgqueuer_log AS entry ON entry.created >= span_at AND entry.created < span_at + %(span)s::interval
+ GROUP BY span_at
+ ORDER BY span_at
+
 -- name: list_dead_letters
 SELECT job.id, job.entrypoint AS kind, job.payload, job.attempts, job.created AS queued_at, job.updated AS failed_at, entry.traceback
   FROM pgqueuer AS job

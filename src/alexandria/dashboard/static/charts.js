@@ -48,8 +48,8 @@ function seriesOptions(chart, each) {
 function axes(chart) {
   const common = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
   const below = chart.names
-    ? { ...common, grid: { show: false }, incrs: [1, 2, 5, 7, 10, 20, 50, 100], space: 64, values: (_, places) => places.map((place) => chart.names[place] ?? "") }
-    : { ...common, grid: { show: false }, space: 64, values: [
+    ? { ...common, size: 30, grid: { show: false }, incrs: [1, 2, 5, 7, 10, 20, 50, 100], space: 64, values: (_, places) => places.map((place) => chart.names[place] ?? "") }
+    : { ...common, size: 30, grid: { show: false }, space: 64, values: [
         [86400, "{MMM} {D}", null, null, null, null, null, null, 1],
         [3600, "{HH}:{mm}", null, null, null, null, null, null, 1],
         [60, "{HH}:{mm}", null, null, null, null, null, null, 1],
