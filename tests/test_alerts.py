@@ -430,7 +430,7 @@ async def test_runs_are_quiet_since_an_item_was_touched_and_only_while_something
 async def test_queues_tell_how_long_the_oldest_waits_and_what_is_dead(database: Database) -> None:
     async with database.transaction() as connection:
         jobs = {f"covers:{n}": b"" for n in range(4)}
-        await JobStore(connection).top_up("covers", jobs, group="covers:", high_water=9, priority=0)
+        await JobStore(connection).enqueue("covers", jobs, priority=0)
         await connection.execute(
             "UPDATE pgqueuer SET created = now() - interval '20 minutes', execute_after = now() - interval '20 minutes'"
             " WHERE dedupe_key = 'covers:0'"

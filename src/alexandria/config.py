@@ -18,7 +18,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from alexandria.domain.alerting import AlertKind, Severity
-from alexandria.domain.errors import ConfigurationError
+from alexandria.domain.backpressure import DEFAULT_MARKS, HIGHEST_MARK, GateName, Marks
+from alexandria.domain.errors import ConfigurationError, InvalidInput
 from alexandria.domain.outside import NAME_RULE, Program, is_name
 from alexandria.domain.quota import Lane
 from alexandria.domain.redacting import credentials_of, parts_of
@@ -75,6 +76,11 @@ class Config:
     digest_at: time | None
     otlp_endpoint: str | None
     otlp_headers: Mapping[str, str]
+    item_queue_marks: Marks
+    cover_queue_marks: Marks
+    item_backlog_marks: Marks
+    cover_backlog_marks: Marks
+    cover_disk_gib: int
     policy_spans: Mapping[str, Any] = field(default_factory=dict)
     """Other spans of ISBNdb's policy than its own, by their names in `quota.Policy`. No setting: a rehearsal's fast clocks need it."""
 
@@ -87,6 +93,16 @@ class Config:
         whole = filter(None, (*self.alert_urls, self.alert_webhook))
         parts = [*map(credentials_of, guarded), *map(parts_of, whole)]
         return frozenset(each for each in words if each).union(*parts)
+
+    @property
+    def marks(self) -> Mapping[GateName, Marks]:
+        """Where each gate closes and opens."""
+        return {
+            GateName.HARVEST_ITEM: self.item_queue_marks,
+            GateName.FETCH_COVER: self.cover_queue_marks,
+            GateName.ITEMS: self.item_backlog_marks,
+            GateName.COVERS: self.cover_backlog_marks,
+        }
 
 
 @dataclass(frozen=True)
@@ -304,6 +320,19 @@ def _time_of_day(text: str) -> time:
     return time.fromisoformat(text)
 
 
+def _marks(most: int) -> Callable[[str], Marks]:
+    def parse(text: str) -> Marks:
+        try:
+            marks = Marks.parse(text)
+        except InvalidInput as error:
+            raise ValueError(error.reason) from None
+        if marks.high > most:
+            raise ValueError(f"must not be higher than {most:,}")
+        return marks
+
+    return parse
+
+
 def default_data_dir() -> Path:
     """Where data live unless ALEXANDRIA_DATA_DIR says otherwise.
 
@@ -480,6 +509,37 @@ SETTINGS = (
         "Headers that the collector wants, as name=value,name=value",
         secret=True,
         standard="OTEL_EXPORTER_OTLP_HEADERS",
+    ),
+    # The server's tables and every look at them stay small up to here.
+    Setting(
+        "item_queue_marks",
+        _marks(10_000),
+        str(DEFAULT_MARKS[GateName.HARVEST_ITEM]),
+        "Jobs of runs in the queue: no more are put in at the second number until they are down to the first",
+    ),
+    Setting(
+        "cover_queue_marks",
+        _marks(10_000),
+        str(DEFAULT_MARKS[GateName.FETCH_COVER]),
+        "The same for jobs of covers",
+    ),
+    Setting(
+        "item_backlog_marks",
+        _marks(HIGHEST_MARK),
+        str(DEFAULT_MARKS[GateName.ITEMS]),
+        "Open items of runs: no large run is started from the second number on until they are down to the first",
+    ),
+    Setting(
+        "cover_backlog_marks",
+        _marks(HIGHEST_MARK),
+        str(DEFAULT_MARKS[GateName.COVERS]),
+        "Covers that are wanted and due: no more wishes are taken at the second number until they are down to the first",
+    ),
+    Setting(
+        "cover_disk_gib",
+        _whole_number(0, 1_000_000),
+        "2",
+        "GiB that covers leave free where they are stored in a folder; 0: none",
     ),
 )
 

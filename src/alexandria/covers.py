@@ -7,17 +7,20 @@ object that is not there. Killed in between, the next attempt does the same agai
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
+import msgspec
 import pyvips
 import structlog
 
 from alexandria import meters
+from alexandria.backpressure import admit, put_first
 from alexandria.clock import Clock
+from alexandria.domain.backpressure import DEFAULT_MARKS, GateName, Marks
 from alexandria.domain.covers import (
     MOST_BYTES,
     CoverOutcome,
@@ -40,6 +43,7 @@ from alexandria.domain.errors import (
 from alexandria.domain.isbn import Isbn
 from alexandria.stores.catalogue import CatalogueStore
 from alexandria.stores.covers import Cover, CoverStore
+from alexandria.stores.jobs import FETCH_COVER, NewJob
 from alexandria.stores.objects import ObjectStore
 from alexandria.stores.postgres import Connection, Database
 from alexandria.telemetry import Origin
@@ -113,15 +117,56 @@ class Hastened:
     """No source has named an address yet."""
 
 
-async def hasten_covers(connection: Connection, isbns: Sequence[Isbn], *, now: datetime) -> Hastened:
-    """Have the covers for these ISBNs fetched next, whatever became of them before, within the caller's transaction."""
+class FetchCover(msgspec.Struct, frozen=True):
+    """Fetch the cover of one ISBN: the arguments of a job."""
+
+    isbn: str
+
+
+def cover_jobs(isbns: Iterable[Isbn], origins: Mapping[Isbn, object]) -> Mapping[str, NewJob]:
+    """The jobs that fetch the covers for these ISBNs, by their keys; `origins` are those of ISBNs for whose cover somebody asked."""
+    return {
+        f"{FETCH_COVER}:{isbn}": NewJob(
+            msgspec.json.encode(FetchCover(str(isbn))), Origin.read(origins.get(isbn)).as_kept()
+        )
+        for isbn in isbns
+    }
+
+
+AWAITED = 1
+"""The priority of covers for which somebody waits; all others have 0."""
+
+
+async def hasten_covers(
+    connection: Connection,
+    isbns: Sequence[Isbn],
+    *,
+    marks: Mapping[GateName, Marks] = DEFAULT_MARKS,
+    now: datetime,
+) -> Hastened:
+    """Have the covers for these ISBNs fetched next, whatever became of them before, within the caller's transaction.
+
+    Raises Backlogged when that would add to a backlog that is too long already; what is stored or wanted anyway adds nothing.
+    """
     store = CoverStore(connection)
+    due = await store.list_due_of(isbns, now=now)
     addresses = await CatalogueStore(connection).find_cover_urls(isbns)
     await store.want([CoverWish(isbn, url, now) for isbn, url in addresses.items()])
-    states = await store.hasten(isbns, now=now, origin=Origin.current().as_kept())
+    origin = Origin.current().as_kept()
+    states = await store.hasten(isbns, now=now, origin=origin)
     stored = frozenset(isbn for isbn, state in states.items() if state is CoverState.STORED)
     unknown = tuple(isbn for isbn in isbns if isbn not in states)
-    return Hastened(frozenset(states) - stored, stored, unknown)
+    queued = frozenset(states) - stored
+    await admit(connection, GateName.COVERS, len(queued - due), marks)
+    if queued:
+        await put_first(
+            connection,
+            GateName.FETCH_COVER,
+            cover_jobs([isbn for isbn in isbns if isbn in queued], dict.fromkeys(isbns, origin)),
+            marks=marks[GateName.FETCH_COVER],
+            priority=AWAITED,
+        )
+    return Hastened(queued, stored, unknown)
 
 
 async def fetch_cover(

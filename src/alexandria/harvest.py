@@ -15,8 +15,10 @@ from enum import StrEnum
 
 import structlog
 
+from alexandria.backpressure import admit
 from alexandria.clock import Clock
 from alexandria.domain.alerting import Alert, AlertKind
+from alexandria.domain.backpressure import GateName, Marks
 from alexandria.domain.errors import (
     AlexandriaError,
     ConfigurationError,
@@ -79,13 +81,22 @@ class Outcome:
 
 
 async def start_run(
-    connection: Connection, plan: Plan, *, lane: Lane, now: datetime, parameters: Mapping[str, object]
+    connection: Connection,
+    plan: Plan,
+    *,
+    lane: Lane,
+    now: datetime,
+    parameters: Mapping[str, object],
+    marks: Mapping[GateName, Marks] | None = None,
 ) -> str:
     """Write the run down, within the caller's transaction; a worker's feeder hands its items out. Returns its id.
 
-    Raises Conflict when the harvester is disabled.
+    Raises Conflict when the harvester is disabled, and Backlogged when so many items are open that the `marks` allow no more;
+    without marks it is started all the same.
     """
     await refuse_disabled(connection, plan.kind)
+    if marks is not None:
+        await admit(connection, GateName.ITEMS, len(plan.targets), marks)
     run_id = f"{now:%Y%m%d}-{secrets.token_hex(3)}"
     store = CatalogueStore(connection)
     await store.save_named_authors(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 
 from alexandria.config import Config
+from alexandria.domain.backpressure import Backlogged
 from alexandria.domain.errors import ConfigurationError, Conflict, FeedNotGranted
 from alexandria.domain.plans import Plan
 from alexandria.domain.quota import Lane
@@ -177,9 +178,10 @@ async def _start(order: Order, plan: Plan, parameters: Mapping[str, object]) -> 
             lane=order.lane,
             now=order.now,
             parameters={**parameters, "schedule": order.entry},
+            marks=order.config.marks,
         )
-    except Conflict as disabled:
-        return Declined(str(disabled))
+    except (Conflict, Backlogged) as refused:
+        return Declined(str(refused))
     return Started(run_id, f"{len(plan.lines):,} targets, about {plan.units_expected:,} units")
 
 

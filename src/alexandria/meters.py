@@ -102,6 +102,12 @@ COVER_SECONDS = _histogram(
     "Judging, deriving and storing one picture, the wait for a processor included.",
     buckets=_WORK_BUCKETS,
 )
+HELD_PICTURES = _counter(
+    "alexandria_pictures_held_total",
+    "pictures",
+    "Pictures that had to wait before they were fetched: for `memory`, or for room on the `disk`.",
+    "cause",
+)
 ABSORB_SECONDS = _histogram(
     "alexandria_absorb_seconds", "Bringing one batch of records into the catalogue.", buckets=_WORK_BUCKETS
 )

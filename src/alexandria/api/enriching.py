@@ -11,6 +11,7 @@ from alexandria.api.context import TheApp
 from alexandria.api.fulfilling import Result, answer_with, answers, fresh_since, fulfil, show
 from alexandria.api.health import quota_status, read_status
 from alexandria.app import App
+from alexandria.backpressure import measure
 from alexandria.covers import hasten_covers
 from alexandria.domain.errors import InvalidInput, QuotaDenied
 from alexandria.domain.isbn import parse_each
@@ -191,8 +192,10 @@ async def queue_covers(
     """Have the covers of up to 100 books fetched next. Where one is to be had is asked for if nobody knows: a unit each."""
     valid, invalid = parse_each([each.isbn for each in wanted.books])
     began = app.clock.monotonic()
+    now, marks = app.clock.now(), app.config.marks
+    await measure(app.database, marks, now=now)
     async with app.database.transaction() as connection:
-        known = await hasten_covers(connection, valid, now=app.clock.now())
+        known = await hasten_covers(connection, valid, marks=marks, now=now)
     errors = invalid
     work: dict[str, Any] = {
         "run": None,

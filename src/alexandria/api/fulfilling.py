@@ -15,6 +15,8 @@ from alexandria.api.harvests import show_plan
 from alexandria.api.health import quota_status
 from alexandria.api.problems import QUOTA_LIMITED, Refusal, refusal_of
 from alexandria.app import App, refuse_without_key
+from alexandria.backpressure import refuse_when_closed
+from alexandria.domain.backpressure import GateName
 from alexandria.domain.errors import AlexandriaError
 from alexandria.domain.plans import Plan
 from alexandria.domain.quota import Lane
@@ -31,7 +33,8 @@ _ALIKE: Responses = {
     413: {"description": "Too much was sent."},
     415: {"description": "What is sent must be JSON."},
     429: {
-        "description": "The quota has no room. `done` says what was done; the run that it names goes on with the rest by itself."
+        "description": "The quota has no room: `done` says what was done, and the run that it names goes on with the rest by itself."
+        " Or too much waits already (`queue`), and nothing was done."
     },
     502: {"description": "The provider refuses the key; `done` says what was done."},
     503: {"description": "A setting is missing, or the database does not answer."},
@@ -77,6 +80,11 @@ async def fulfil(
     refuse_without_key(app.config, plan.kind)
     began = app.clock.monotonic()
     is_small = (plan.units_expected if most is None else most) <= MOST_UNITS
+    marks = None
+    if not is_small:
+        # A small wish is worked on at once and adds nothing to what waits.
+        marks = app.config.marks
+        await refuse_when_closed(app.database, GateName.ITEMS, marks, now=app.clock.now())
     async with app.database.transaction() as connection:
         run_id = await harvest.start_run(
             connection,
@@ -84,6 +92,7 @@ async def fulfil(
             lane=small if is_small else Lane.BULK,
             now=app.clock.now(),
             parameters=parameters,
+            marks=marks,
         )
     stopped_by = await app.foreground.work(run_id) if is_small else None
     async with app.database.transaction() as connection:

@@ -129,6 +129,26 @@ GAUGES: tuple[Family, ...] = (
         "For how long the first that waits could have been taken.",
         "kind",
     ),
+    _gauge(
+        "alexandria_gate_closed",
+        "0 or 1",
+        "Whether producers wait until what they fill is down to its low-water mark.",
+        "gate",
+    ),
+    _gauge(
+        "alexandria_gate_depth",
+        "jobs, items or covers",
+        "What waits before a gate; backlogs are counted every ten seconds.",
+        "gate",
+    ),
+    _gauge("alexandria_gate_low_water", "jobs, items or covers", "Where a gate opens again.", "gate"),
+    _gauge("alexandria_gate_high_water", "jobs, items or covers", "Where a gate closes.", "gate"),
+    _gauge(
+        "alexandria_gate_drain_per_minute",
+        "jobs a minute",
+        "What left the queue behind a gate within five minutes.",
+        "gate",
+    ),
     _gauge("alexandria_harvest_runs", "runs", "Runs, by what they harvest and their state.", "kind", "state"),
     _gauge(
         "alexandria_harvest_items",

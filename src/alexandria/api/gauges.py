@@ -8,6 +8,8 @@ import structlog
 
 from alexandria.api.gauge_families import OTHER
 from alexandria.app import App, account_of, providers_asked
+from alexandria.backpressure import read_gates
+from alexandria.domain.backpressure import Gate
 from alexandria.domain.errors import StoreUnavailable
 from alexandria.domain.plans import Kind, consumer_of
 from alexandria.domain.quota import RECONCILER, Lane
@@ -81,6 +83,9 @@ class Gauges:
         jobs = await store.count_jobs()
         for kind in JOB_KINDS:
             found += _queue(jobs.get(kind, Jobs(kind)))
+        waiting = {kind: each.waiting + each.snoozed for kind, each in jobs.items()}
+        for gate in (await read_gates(connection, self.app.config.marks, waiting)).values():
+            found += _gate(gate)
         found += [
             Sample("alexandria_harvest_runs", count, labels)
             for labels, count in (await store.count_runs()).items()
@@ -131,6 +136,17 @@ def _queue(jobs: Jobs) -> list[Sample]:
     states = {"waiting": jobs.waiting, "snoozed": jobs.snoozed, "in_work": jobs.in_work, "dead": jobs.dead}
     found = [Sample("alexandria_queue_jobs", count, (jobs.kind, state)) for state, count in states.items()]
     return [*found, Sample("alexandria_queue_oldest_seconds", jobs.oldest_seconds, (jobs.kind,))]
+
+
+def _gate(gate: Gate) -> list[Sample]:
+    of = (gate.name.value,)
+    return [
+        Sample("alexandria_gate_closed", float(gate.is_closed), of),
+        Sample("alexandria_gate_depth", gate.depth, of),
+        Sample("alexandria_gate_low_water", gate.marks.low, of),
+        Sample("alexandria_gate_high_water", gate.marks.high, of),
+        Sample("alexandria_gate_drain_per_minute", gate.drain_per_minute, of),
+    ]
 
 
 def _quota(status: Status, recently: int, known: Collection[str]) -> Iterator[Sample]:

@@ -13,6 +13,8 @@ from alexandria.api.health import read_status
 from alexandria.api.problems import CONFLICT, Refusal
 from alexandria.api.shapes import Pagination
 from alexandria.app import App, isbndb_account, refuse_without_key
+from alexandria.backpressure import refuse_when_closed
+from alexandria.domain.backpressure import GateName
 from alexandria.domain.errors import RecordNotFound
 from alexandria.domain.plans import Plan
 from alexandria.domain.quota import Lane
@@ -43,6 +45,7 @@ REFUSED: Responses = {
     responses={
         200: {"model": shapes.Plan, "description": "With `dry_run`: the plan; nothing was spent or written."},
         202: {"description": "The run was written down; its address is in the header Location."},
+        429: {"description": "So many items wait that no run is started now; `queue` says how many."},
         **REFUSED,
     },
 )
@@ -57,12 +60,14 @@ async def harvest_authors(
     if wanted.dry_run:
         return JSONResponse((await show_plan(app, plan)).model_dump(mode="json"))
     isbndb_account(app.config)  # without a key the run could never do anything: say so now
+    await refuse_when_closed(app.database, GateName.ITEMS, app.config.marks, now=app.clock.now())
     run_id = await harvest.start_run(
         connection,
         plan,
         lane=Lane.BULK,
         now=app.clock.now(),
         parameters=wanted.model_dump(include={"tier", "authors"}, exclude_none=True),
+        marks=app.config.marks,
     )
     response.headers["Location"] = f"/api/runs/{run_id}"
     return await show_run(connection, run_id)

@@ -13,7 +13,9 @@ from alexandria.api.context import Limit, Responses, TheApp, TheConnection, TheW
 from alexandria.api.harvests import REFUSED, show_runs
 from alexandria.api.health import read_status, show_status
 from alexandria.api.shapes import Rate
-from alexandria.app import account_of, isbndb_account, providers_asked, read_forecast
+from alexandria.app import App, account_of, isbndb_account, providers_asked, read_forecast
+from alexandria.backpressure import read_gates
+from alexandria.domain.backpressure import GateName
 from alexandria.domain.quota_status import Forecast, Status
 from alexandria.domain.quota_usage import Span
 from alexandria.providers.policies import POLICIES
@@ -61,7 +63,7 @@ async def overview(app: TheApp, worker: TheWorkerState, connection: TheConnectio
         quota=show_status(app, status, forecast),
         breaker=_breaker(status),
         pace=_pace(status, forecast),
-        queues=await _queues(connection, minutes=OVERVIEW_MINUTES),
+        queues=await _queues(app, connection, minutes=OVERVIEW_MINUTES),
         runs=await show_runs(connection, runs),
         alerts=[
             alert_shapes.Alert.model_validate(each.as_json())
@@ -72,14 +74,20 @@ async def overview(app: TheApp, worker: TheWorkerState, connection: TheConnectio
 
 @router.get("/api/monitoring/queues", summary="How do the queues stand?", responses=_UNAVAILABLE)
 async def queues(
+    app: TheApp,
     connection: TheConnection,
     minutes: Annotated[int, Query(ge=1, le=1440, description="What the rates are the mean of.")] = 5,
 ) -> shapes.QueuesAnswer:
-    """Depth, age, rates and dead letters by kind of job, and the items of runs that are not in the queue yet."""
+    """Depth, marks, age, rates and dead letters by kind of job, the backlogs, and the items of runs that are not in the queue yet."""
     items = await MonitoringStore(connection).count_open_items()
     return shapes.QueuesAnswer(
         minutes=minutes,
-        queues=await _queues(connection, minutes=minutes),
+        queues=await _queues(app, connection, minutes=minutes),
+        backlogs=[
+            shapes.BacklogGate.of(gate)
+            for gate in (await read_gates(connection, app.config.marks, {})).values()
+            if gate.name.is_backlog
+        ],
         backlog=[
             shapes.Backlog.model_validate({"run_kind": kind, "state": state, "items": count})
             for (kind, state), count in sorted(items.items())
@@ -189,11 +197,14 @@ def _figures(gained: monitoring.Gained) -> dict[str, object]:
     }
 
 
-async def _queues(connection: Connection, *, minutes: int) -> list[shapes.QueueLine]:
+async def _queues(app: App, connection: Connection, *, minutes: int) -> list[shapes.QueueLine]:
     store = MonitoringStore(connection)
     jobs, flow = await store.count_jobs(), await store.count_flow(timedelta(minutes=minutes))
+    gates = await read_gates(connection, app.config.marks, {})
     return [
-        shapes.QueueLine.of(jobs.get(kind, Jobs(kind)), flow.get(kind, Flow(kind)), minutes=minutes)
+        shapes.QueueLine.of(
+            jobs.get(kind, Jobs(kind)), flow.get(kind, Flow(kind)), gates[GateName(kind)], minutes=minutes
+        )
         for kind in JOB_KINDS
     ]
 

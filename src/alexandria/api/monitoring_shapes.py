@@ -12,6 +12,7 @@ from alexandria import monitoring
 from alexandria.api.alert_shapes import Alert
 from alexandria.api.run_shapes import Run
 from alexandria.api.shapes import QuotaStatus, Rate, Shape
+from alexandria.domain.backpressure import Gate
 from alexandria.stores.monitoring import DeadLetter as StoredLetter
 from alexandria.stores.monitoring import Flow, Jobs
 
@@ -62,9 +63,17 @@ class QueueLine(Shape):
     entered_per_minute: float
     left_per_minute: float = Field(description="Those that were done, and those that failed for good.")
     put_back_per_minute: float = Field(description="Those that were snoozed or are tried again.")
+    low_water: int = Field(description="Down to so many jobs nothing more is put in once it was full.")
+    high_water: int = Field(
+        description="At so many, those put off included, it is full; who comes before the bulk passes by a quarter."
+    )
+    is_paused: bool = Field(description="Whether the bulk waits until the queue is down to `low_water`.")
+    drain_per_minute: float = Field(
+        description="What left within five minutes, as it was last counted; Retry-After is computed from it."
+    )
 
     @classmethod
-    def of(cls, jobs: Jobs, flow: Flow, *, minutes: int) -> Self:
+    def of(cls, jobs: Jobs, flow: Flow, gate: Gate, *, minutes: int) -> Self:
         """The shape of a queue over some minutes."""
         return cls(
             kind=jobs.kind,
@@ -76,7 +85,35 @@ class QueueLine(Shape):
             entered_per_minute=round(flow.entered / minutes, 2),
             left_per_minute=round((flow.done + flow.failed) / minutes, 2),
             put_back_per_minute=round(flow.put_back / minutes, 2),
+            **_of_gate(gate),
         )
+
+
+def _of_gate(gate: Gate) -> dict[str, Any]:
+    return {
+        "low_water": gate.marks.low,
+        "high_water": gate.marks.high,
+        "is_paused": gate.is_closed,
+        "drain_per_minute": round(gate.drain_per_minute, 2),
+    }
+
+
+class BacklogGate(Shape):
+    """A backlog, from which a queue is filled, and whether more may be added to it."""
+
+    name: str = Field(
+        description="`items`: open items of open runs; `covers`: covers that are wanted and due."
+    )
+    depth: int = Field(description="What waits, counted every ten seconds, a million at most.")
+    low_water: int = Field(description="Down to so many nothing more is taken once it was full.")
+    high_water: int = Field(description="At so many it is full.")
+    is_paused: bool = Field(description="Whether who would add to it is answered 429.")
+    drain_per_minute: float = Field(description="What left within five minutes, as it was last counted.")
+
+    @classmethod
+    def of(cls, gate: Gate) -> Self:
+        """The shape of a backlog's gate."""
+        return cls(name=gate.name.value, depth=gate.depth, **_of_gate(gate))
 
 
 class Backlog(Shape):
@@ -107,6 +144,7 @@ class QueuesAnswer(Shape):
 
     minutes: int = Field(description="What the rates are the mean of.")
     queues: list[QueueLine]
+    backlogs: list[BacklogGate]
     backlog: list[Backlog]
 
 

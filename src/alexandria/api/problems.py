@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from alexandria.clock import Clock
+from alexandria.domain.backpressure import Backlogged, Gate
 from alexandria.domain.errors import (
     AlexandriaError,
     ConfigurationError,
@@ -50,6 +51,16 @@ class FieldProblem(BaseModel):
     reason: str = Field(description="What is wrong with it.")
 
 
+class QueueProblem(BaseModel):
+    """What is too long to add to it."""
+
+    name: str = Field(description="`items`: open items of open runs; `covers`: covers wanted and due.")
+    depth: int = Field(description="What waits.")
+    low_water: int = Field(description="Down to so many nothing more is taken.")
+    high_water: int = Field(description="At so many it was full.")
+    drain_per_minute: float = Field(description="What was done within the last five minutes, a minute.")
+
+
 class Problem(BaseModel):
     """An error, as RFC 9457 describes it, with members of our own after the first five."""
 
@@ -67,6 +78,9 @@ class Problem(BaseModel):
     retry_at: datetime | None = Field(default=None, description="When to ask again; see also Retry-After.")
     retry_after_seconds: float | None = Field(
         default=None, description="The same as a span, for who has another clock; Retry-After rounds it up."
+    )
+    queue: QueueProblem | None = Field(
+        default=None, description="When too much waits already: what, and how fast it becomes less."
     )
     done: dict[str, Any] | None = Field(
         default=None, description="What was done before; the run that it names goes on with the rest."
@@ -95,6 +109,7 @@ TOO_LARGE = Kind("too-large", "More was sent than is taken", HTTPStatus.REQUEST_
 NOT_JSON = Kind("not-json", "What is sent must be JSON", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
 QUOTA_EXHAUSTED = Kind("quota-exhausted", "The day's quota is used up", HTTPStatus.TOO_MANY_REQUESTS)
 QUOTA_LIMITED = Kind("quota-limited", "The quota has no room for that now", HTTPStatus.TOO_MANY_REQUESTS)
+BACKLOGGED = Kind("backlogged", "More waits than can be done soon", HTTPStatus.TOO_MANY_REQUESTS)
 QUOTA_DENIED = Kind("quota-denied", "No call can be made now", HTTPStatus.SERVICE_UNAVAILABLE)
 PROVIDER_REFUSED = Kind("provider-refused", "The provider refuses to answer", HTTPStatus.BAD_GATEWAY)
 PROVIDER_UNAVAILABLE = Kind(
@@ -120,6 +135,7 @@ KINDS = (
     NOT_JSON,
     QUOTA_EXHAUSTED,
     QUOTA_LIMITED,
+    BACKLOGGED,
     QUOTA_DENIED,
     PROVIDER_REFUSED,
     PROVIDER_UNAVAILABLE,
@@ -144,6 +160,7 @@ class Refusal(Exception):
     """The same as a span, where it is known: the clock of `retry_at` may be the coordinator's."""
     errors: Sequence[FieldProblem] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    queue: QueueProblem | None = None
     done: Mapping[str, Any] | None = None
     """What was done before that, in the shape of the answer that could not be given."""
 
@@ -169,6 +186,7 @@ def respond(refusal: Refusal, *, path: str, request_id: str, now: datetime) -> J
         errors=list(refusal.errors) or None,
         retry_at=refusal.retry_at,
         retry_after_seconds=None if refusal.retry_after is None else refusal.retry_after.total_seconds(),
+        queue=refusal.queue,
         done=None if refusal.done is None else dict(refusal.done),
     )
     return JSONResponse(
@@ -186,15 +204,21 @@ def refusal_of(error: AlexandriaError, now: datetime) -> Refusal:
             return Refusal(
                 INVALID_INPUT, str(error), errors=[FieldProblem(field=error.field, reason=error.reason)]
             )
-        case FeedNotGranted():
-            return Refusal(CONFLICT, str(error))
         case RecordNotFound():
             return Refusal(NOT_FOUND, error.reason)
-        case Conflict():
+        case Conflict() | FeedNotGranted():
             return Refusal(CONFLICT, str(error))
         case QuotaDenied():
             kind = _kind_of_denial(error)
             return Refusal(kind, str(error), str(error.reason), error.retry_at, error.retry_after)
+        case Backlogged():
+            return Refusal(
+                BACKLOGGED,
+                str(error),
+                retry_at=now + error.gate.retry_after,
+                retry_after=error.gate.retry_after,
+                queue=_queue_of(error.gate),
+            )
         case ProviderRefused():
             return Refusal(PROVIDER_REFUSED, str(error))
         case ProviderUnavailable():
@@ -210,6 +234,16 @@ def refusal_of(error: AlexandriaError, now: datetime) -> Refusal:
             return Refusal(NOT_CONFIGURED, str(error))
         case _:
             return Refusal(UNEXPECTED, "the server's log says more under this request_id")
+
+
+def _queue_of(gate: Gate) -> QueueProblem:
+    return QueueProblem(
+        name=gate.name.value,
+        depth=gate.depth,
+        low_water=gate.marks.low,
+        high_water=gate.marks.high,
+        drain_per_minute=round(gate.drain_per_minute, 2),
+    )
 
 
 _NO_ROOM = frozenset({DenialReason.SHARE, DenialReason.CEILING, DenialReason.PACED})

@@ -8,12 +8,15 @@ import typer
 
 from alexandria import harvest, planning
 from alexandria.app import App, isbndb_account, isbndb_policy, refuse_without_key
+from alexandria.backpressure import refuse_when_closed
 from alexandria.cli import console
 from alexandria.cli.running import AsJson, Exit, follow_run, interrupts, with_app
+from alexandria.domain.backpressure import GateName
 from alexandria.domain.covers import CoverState
 from alexandria.domain.errors import Conflict, InvalidInput
 from alexandria.domain.plans import Plan
 from alexandria.domain.quota import Lane
+from alexandria.foreground import MOST_UNITS
 from alexandria.jobs.queue import are_covers_fetched
 from alexandria.jobs.worker import Worker, work_until
 from alexandria.outlook import time_to_finish
@@ -213,6 +216,10 @@ def run_harvest(
             await show_plan(app, plan, as_json=as_json)
             return at_best
         refuse_without_key(app.config, plan.kind)
+        marks = None
+        if max(plan.units_expected, len(plan.targets)) > MOST_UNITS:
+            marks = app.config.marks
+            await refuse_when_closed(app.database, GateName.ITEMS, marks, now=app.clock.now())
         async with app.database.transaction() as connection:
             run_id = await harvest.start_run(
                 connection,
@@ -220,6 +227,7 @@ def run_harvest(
                 lane=Lane.BULK,
                 now=app.clock.now(),
                 parameters={k: v for k, v in parameters.items() if v},
+                marks=marks,
             )
         console.say(f"run {run_id}: {len(plan.lines):,} targets, about {plan.units_expected:,} units")
         return await follow_run(app, run_id, as_json=as_json) or at_best

@@ -1,7 +1,7 @@
 """The queue: what is in it, and the feeder that keeps it topped up.
 
-The queue holds only what can run soon (design.md, section 6). The backlog lives in run items and in covers wanted; the feeder
-fills up to a high-water mark and hands nothing out of a run that is paused. That is the backpressure.
+The queue holds only what can run soon (design.md, section 6). The backlog lives in run items and in covers wanted; the feeder fills it
+up to its high-water mark, then waits for its low one, and hands nothing out of a run that is paused (docs/backpressure.md).
 """
 
 from collections.abc import Mapping
@@ -9,17 +9,21 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from alexandria.backpressure import top_up
+from alexandria.covers import cover_jobs
+from alexandria.domain.backpressure import DEFAULT_MARKS, GateName, Marks
 from alexandria.domain.plans import Kind
 from alexandria.domain.quota import Lane
 from alexandria.stores.covers import CoverStore
 from alexandria.stores.harvesters import HarvesterStore
 from alexandria.stores.harvests import HarvestStore, RunState
-from alexandria.stores.jobs import FETCH_COVER, HARVEST_ITEM, JobStore
+from alexandria.stores.jobs import HARVEST_ITEM, JobStore, NewJob
 from alexandria.stores.postgres import Connection
 from alexandria.telemetry import Origin
 
-HIGH_WATER = {HARVEST_ITEM: 40, FETCH_COVER: 200}
-"""Jobs of each run, and of covers, that wait in the queue at most: some seconds of work for a few workers."""
+ITEM_MARKS, COVER_MARKS = DEFAULT_MARKS[GateName.HARVEST_ITEM], DEFAULT_MARKS[GateName.FETCH_COVER]
+RUN_SHARE = 40
+"""Jobs of one run that wait in the queue at most, so that no run fills it alone; fewer when many runs share it."""
 
 _LANES = {Lane.BULK: 1, Lane.SCHEDULED: 2, Lane.INTERACTIVE: 3}
 _SPAN = 1000
@@ -35,16 +39,19 @@ class HarvestItem(msgspec.Struct, frozen=True):
     position: int
 
 
-class FetchCover(msgspec.Struct, frozen=True):
-    """Fetch the cover of one ISBN."""
-
-    isbn: str
-
-
-async def feed_run(connection: Connection, run_id: str, *, now: datetime) -> int:
+async def feed_run(
+    connection: Connection,
+    run_id: str,
+    *,
+    now: datetime,
+    marks: Marks = ITEM_MARKS,
+    runs: int = 1,
+    is_followed: bool = False,
+) -> int:
     """Hand out what is due of one run, within the caller's transaction; returns how many jobs that made.
 
-    Nothing is due while its harvester is disabled or paused.
+    Nothing is due while its harvester is disabled or paused. `runs` share the queue. One that is followed by a person at a terminal
+    passes a closed gate: there may be no worker that empties the queue of anything else.
     """
     harvests = HarvestStore(connection)
     run = await harvests.find_run(run_id)
@@ -53,12 +60,27 @@ async def feed_run(connection: Connection, run_id: str, *, now: datetime) -> int
     is_running = run.state == RunState.RUNNING or await harvests.resume_due_run(run_id, now=now)
     if not is_running or await harvests.finish_run(run_id, now=now) or run.held:
         return 0
-    due = await harvests.list_due_items(run_id, now=now, limit=HIGH_WATER[HARVEST_ITEM])
-    jobs = {f"{run_id}:{each}": HarvestItem(run_id, each) for each in due}
-    priority = priority_of(Lane(run.lane), *(await harvests.find_next_yield(run_id)))
-    origins = dict.fromkeys(jobs, Origin.read(run.origin))
-    return await _top_up(
-        connection, HARVEST_ITEM, jobs, origins=origins, group=f"{run_id}:", priority=priority
+
+    origin = Origin.read(run.origin).as_kept()
+
+    async def find_due(_: int) -> Mapping[str, NewJob]:
+        # Those that wait in the queue are still listed as due.
+        due = await harvests.list_due_items(run_id, now=now, limit=2 * RUN_SHARE)
+        return {
+            f"{HARVEST_ITEM}:{run_id}:{each}": NewJob(msgspec.json.encode(HarvestItem(run_id, each)), origin)
+            for each in due
+        }
+
+    return await top_up(
+        connection,
+        GateName.HARVEST_ITEM,
+        find_due,
+        marks=marks,
+        lane=Lane(run.lane),
+        priority=priority_of(Lane(run.lane), *(await harvests.find_next_yield(run_id))),
+        group=f"{HARVEST_ITEM}:{run_id}:",
+        most=min(RUN_SHARE, max(1, marks.high // max(1, runs))),
+        is_awaited=is_followed,
     )
 
 
@@ -74,36 +96,17 @@ async def are_covers_fetched(connection: Connection) -> bool:
     return covers.is_enabled and covers.paused_at is None
 
 
-async def feed_covers(connection: Connection, *, now: datetime) -> int:
+async def feed_covers(connection: Connection, *, now: datetime, marks: Marks = COVER_MARKS) -> int:
     """Hand out covers that are wanted and due, unless their harvester is disabled or paused; returns how many jobs that made."""
+
+    async def find_due(limit: int) -> Mapping[str, NewJob]:
+        covers = CoverStore(connection)
+        due = await covers.list_due(limit, now)
+        return cover_jobs(due, await covers.find_origins(due))
+
     if not await are_covers_fetched(connection):
         return 0
-    # Those in work are still listed as due, so that more has to be looked at than can wait.
-    due = await CoverStore(connection).list_due(limit=2 * HIGH_WATER[FETCH_COVER], now=now)
-    asked = await CoverStore(connection).find_origins(due)
-    origins = {str(isbn): Origin.read(kept) for isbn, kept in asked.items()}
-    jobs = {str(isbn): FetchCover(str(isbn)) for isbn in due}
-    return await _top_up(connection, FETCH_COVER, jobs, origins=origins)
-
-
-async def _top_up(
-    connection: Connection,
-    kind: str,
-    jobs: Mapping[str, msgspec.Struct],
-    *,
-    origins: Mapping[str, Origin],
-    group: str = "",
-    priority: int = 0,
-) -> int:
-    payloads = {f"{kind}:{key}": msgspec.json.encode(job) for key, job in jobs.items()}
-    return await JobStore(connection).top_up(
-        kind,
-        payloads,
-        group=f"{kind}:{group}",
-        high_water=HIGH_WATER[kind],
-        priority=priority,
-        origins={f"{kind}:{key}": origin.as_kept() for key, origin in origins.items()},
-    )
+    return await top_up(connection, GateName.FETCH_COVER, find_due, marks=marks)
 
 
 LOG_KEPT = timedelta(days=7)

@@ -20,13 +20,14 @@ from psycopg import AsyncConnection, OperationalError
 
 from alexandria import meters, tracing
 from alexandria.app import App, recount_if_due, schedule_of
-from alexandria.covers import fetch_cover
+from alexandria.backpressure import measure
+from alexandria.covers import FetchCover, fetch_cover
+from alexandria.domain.backpressure import GateName
 from alexandria.domain.errors import StoreUnavailable
 from alexandria.domain.isbn import Isbn
 from alexandria.domain.plans import Kind, needs_key
 from alexandria.harvest import Next
 from alexandria.jobs.queue import (
-    FetchCover,
     HarvestItem,
     are_covers_fetched,
     feed_covers,
@@ -67,6 +68,10 @@ class Worker:
     runs: frozenset[str] | None = None
     """The only runs to work on; None for all that are due, empty for none but covers."""
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
+    _runs_fed: int = 1
+    """How many runs shared the queue when it was last filled."""
+    _are_covers_fetched: bool = True
+    """As the last tick found it: to look again for each cover would cost as much as finding the cover itself."""
     _working: set[asyncio.Task[None]] = field(default_factory=set)
 
     def stop(self) -> None:
@@ -82,6 +87,7 @@ class Worker:
             async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
                 stack.enter_context(meters.worker_at_work())
                 # A queue manager each, so that items waiting for their slot don't keep pictures from being computed.
+                await self._look_at_covers()
                 managers = [(await self._manager(stack, FETCH_COVER, self._fetch_cover), COVERS_AT_ONCE)]
                 if self._may_harvest:
                     managers.append(
@@ -155,9 +161,8 @@ class Worker:
 
     async def _fetch_cover(self, job: Job) -> None:
         wanted = msgspec.json.decode(job.payload or b"", type=FetchCover)
-        async with self.app.database.connection() as connection:
-            if not await are_covers_fetched(connection):
-                return  # it is still wanted, and handed out again later
+        if not self._are_covers_fetched:
+            return  # it is still wanted, and handed out again later
         await self._until_cancelled(fetch_wanted_cover(self.app, Isbn(wanted.isbn)))
 
     async def _until_cancelled(self, work: Awaitable[None]) -> None:
@@ -198,13 +203,17 @@ class Worker:
             await asyncio.sleep(TICK.total_seconds())
 
     async def _feed_once(self) -> None:
-        async with self.app.database.transaction() as connection:
-            runs = await HarvestStore(connection).list_runs_to_feed(self.app.clock.now(), kinds=self._kinds)
+        marks, now = self.app.config.marks, self.app.clock.now()
+        await measure(self.app.database, marks, now=now)
+        await self._look_at_covers()
+        async with self.app.database.connection() as connection:
+            runs = await HarvestStore(connection).list_runs_to_feed(now, kinds=self._kinds)
+        self._runs_fed = len(runs)
         for run_id in runs if self._may_harvest else []:
             if self.runs is None or run_id in self.runs:
                 await self._feed_run(run_id)
         async with self.app.database.transaction() as connection:
-            await feed_covers(connection, now=self.app.clock.now())
+            await feed_covers(connection, now=now, marks=marks[GateName.FETCH_COVER])
         await self.app.quota.expire()
         kept_up = await keep_up_if_due(
             self.app.quota, self.app.quota_reports, keep=self.app.config.quota_detail
@@ -214,6 +223,10 @@ class Worker:
                 await forget_old_jobs(connection)
         async with self.app.database.transaction() as connection:
             await CountStore(connection).gather_if_due()
+
+    async def _look_at_covers(self) -> None:
+        async with self.app.database.connection() as connection:
+            self._are_covers_fetched = await are_covers_fetched(connection)
 
     async def _keep_counting(self) -> None:
         """Compare our count with the provider's whenever that is due. A provider that is slow to answer holds up nothing else."""
@@ -236,7 +249,14 @@ class Worker:
 
     async def _feed_run(self, run_id: str) -> None:
         async def feed(connection: Connection) -> int:
-            return await feed_run(connection, run_id, now=self.app.clock.now())
+            return await feed_run(
+                connection,
+                run_id,
+                now=self.app.clock.now(),
+                marks=self.app.config.marks[GateName.HARVEST_ITEM],
+                runs=self._runs_fed,
+                is_followed=self.runs is not None,
+            )
 
         await in_transaction(self.app.database, feed)
 

@@ -102,6 +102,11 @@ class CoverStore:
         parameters = {"isbns": [str(each) for each in isbns]}
         return {Isbn(row[0]): row[1] for row in await self._fetch(queries.find_cover_origins, parameters)}
 
+    async def list_due_of(self, isbns: Sequence[Isbn], *, now: datetime) -> frozenset[Isbn]:
+        """Those of some ISBNs that are to be asked for by now."""
+        parameters = {"isbns": [str(each) for each in isbns], "now": now}
+        return frozenset(Isbn(row[0]) for row in await self._fetch(queries.list_due_of, parameters))
+
     async def find(self, isbn: Isbn) -> Cover | None:
         """How things stand with an ISBN's cover, None when nobody ever named an address for it."""
         row = await self._fetch_one(queries.find_cover, {"isbn": str(isbn)})

@@ -33,6 +33,9 @@ SELECT isbn13 FROM covers_wanted WHERE due_at <= %(now)s ORDER BY due_at, isbn13
 -- name: find_cover_origins
 SELECT isbn13, origin FROM covers_wanted WHERE isbn13 = ANY(%(isbns)s) AND origin IS NOT NULL;
 
+-- name: list_due_of
+SELECT isbn13 FROM covers_wanted WHERE isbn13 = ANY(%(isbns)s) AND due_at <= %(now)s;
+
 -- name: find_cover
 SELECT isbn13, url, found_at, state, attempts, due_at, reason, content_hash, width, height, bytes, stored_at
   FROM covers_wanted

@@ -1,12 +1,14 @@
 """The queue in PostgreSQL: PgQueuer's tables, asked through our connections (docs/decisions/0003-pgqueuer.md)."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 
 from pgqueuer.db import PsycopgDriver
 from pgqueuer.queries import Queries as JobQueries
 from psycopg import AsyncRawCursor
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from alexandria.stores.postgres import Connection, Database, Queries
 
@@ -44,41 +46,46 @@ class QueueDriver(PsycopgDriver):
             return cursor.statusmessage or ""
 
 
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job that is to be queued: its arguments, and who made the work, where that is known."""
+
+    arguments: bytes
+    origin: Mapping[str, str] | None = None
+
+
 class JobStore:
     """The queue within one connection, so that a job is enqueued in the transaction that makes it necessary."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def top_up(
-        self,
-        kind: str,
-        jobs: Mapping[str, bytes],
-        *,
-        group: str,
-        high_water: int,
-        priority: int,
-        origins: Mapping[str, Mapping[str, str]] | None = None,
-    ) -> int:
-        """Queue jobs, key -> payload, until so many wait whose keys begin with `group`; returns how many that made.
-
-        Those that wait or are in work already are left out. `origins`, by key, go with them: who made the work, where that is known.
-        """
+    async def list_open(self, kind: str) -> Mapping[str, bool]:
+        """The keys of jobs that wait or are in work; those that wait are True."""
         cursor = await self._connection.execute(queries.list_open_jobs, {"kind": kind})
-        open_jobs: dict[str, bool] = dict(await cursor.fetchall())
-        room = max(0, high_water - sum(waits for key, waits in open_jobs.items() if key.startswith(group)))
-        fresh = [key for key in jobs if key not in open_jobs][:room]
-        if not fresh:
+        return dict(await cursor.fetchall())
+
+    async def enqueue(self, kind: str, jobs: Mapping[str, NewJob], *, priority: int) -> int:
+        """Queue jobs by their keys; returns how many that made. Those that wait or are in work already are left out."""
+        if not jobs:
             return 0
         ids = await JobQueries(PsycopgDriver(self._connection)).enqueue(
-            [kind] * len(fresh),
-            [jobs[key] for key in fresh],
-            [priority] * len(fresh),
-            dedupe_key=list(fresh),
-            headers=[dict(known) if (known := (origins or {}).get(key)) else None for key in fresh],
+            [kind] * len(jobs),
+            [each.arguments for each in jobs.values()],
+            [priority] * len(jobs),
+            dedupe_key=list(jobs),
+            headers=[dict(each.origin) if each.origin else None for each in jobs.values()],
             on_conflict="skip",
         )
         return sum(each is not None for each in ids)
+
+    async def hasten(self, jobs: Mapping[str, NewJob], *, priority: int) -> int:
+        """Let those jobs come earlier that wait already; returns how many do. They are then made for who hastens them."""
+        rows = [{"key": key, "origin": each.origin or None} for key, each in jobs.items()]
+        cursor = await self._connection.execute(
+            queries.hasten_jobs, {"rows": Jsonb(rows), "priority": priority}
+        )
+        return cursor.rowcount
 
     async def forget_log(self, *, keep: timedelta, limit: int) -> int:
         """Forget what became of jobs longer ago than `keep`, at most so many entries; returns how many. The server's clock wrote them."""
