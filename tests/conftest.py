@@ -147,6 +147,7 @@ def environment_for(database_url: str, tmp_path: Path) -> Environment:
             # No test harvests because of the hour at which it runs.
             "schedule": "off",
             "alert_disk_gib": 0,  # however full this machine is
+            "cover_disk_gib": 0,
         }
         return {f"ALEXANDRIA_{name.upper()}": str(value) for name, value in (given | settings).items()}
 

@@ -29,7 +29,7 @@ from alexandria.providers.gateway import Gateway
 from alexandria.providers.notices import AppriseSender, AppriseTarget
 from alexandria.stores.alerts import KEPT, LEASE, READ_EVERY, AlertStore
 from alexandria.stores.harvests import HarvestStore
-from alexandria.stores.jobs import JobStore
+from alexandria.stores.jobs import JobStore, NewJob
 from alexandria.stores.postgres import Connection, Database
 from alexandria.stores.quota import QuotaStore
 from conftest import SetClock
@@ -429,7 +429,7 @@ async def test_runs_are_quiet_since_an_item_was_touched_and_only_while_something
 
 async def test_queues_tell_how_long_the_oldest_waits_and_what_is_dead(database: Database) -> None:
     async with database.transaction() as connection:
-        jobs = {f"covers:{n}": b"" for n in range(4)}
+        jobs = {f"covers:{n}": NewJob(b"") for n in range(4)}
         await JobStore(connection).enqueue("covers", jobs, priority=0)
         await connection.execute(
             "UPDATE pgqueuer SET created = now() - interval '20 minutes', execute_after = now() - interval '20 minutes'"
@@ -490,6 +490,20 @@ async def test_a_disk_with_too_little_room_is_told_once_for_all_machines_that_ha
     assert listener.titles == [f"Alexandria: disk low: {folder}"]
     await minutes_pass(clock, 7, well)
     assert listener.titles[1:] == [f"Alexandria: over: disk low: {folder}"]
+
+
+async def test_the_disk_of_the_covers_is_looked_at_too_and_the_notice_says_when_they_wait(
+    make_keeper: MakeKeeper, clock: SetClock, listener: Listener, tmp_path: Path
+) -> None:
+    data, covers = tmp_path / "data", tmp_path / "covers"
+    wishes = Wishes(data_dir=data, disk_least=10**9 * GIBIBYTE, covers_dir=covers, covers_least=2 * GIBIBYTE)
+    await minutes_pass(clock, 2, make_keeper(wishes=wishes))
+    told = {each.json["subject"]: each.json["body"] for each in listener.received}
+    assert told.keys() == {str(data), str(covers)}
+    assert "below 2.0 GiB no covers are fetched" in told[str(covers)]
+    assert "no covers are fetched" not in told[str(data)]
+    within = Wishes(data_dir=data, covers_dir=data / "covers", covers_least=7)
+    assert within.disks == [(data, 7)]
 
 
 async def test_every_account_that_is_configured_is_read(

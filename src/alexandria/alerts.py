@@ -6,7 +6,6 @@ own connection to the database; whoever has targets sends what is due.
 
 import asyncio
 import platform
-import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
@@ -25,6 +24,7 @@ from alexandria.domain.errors import InvalidInput, StoreUnavailable
 from alexandria.domain.notices import MOST_ATTEMPTS, Event, Notice, back_off, title_of
 from alexandria.notifying import Answer, Sender
 from alexandria.stores.alerts import READ_EVERY, AlertStore, Delivery, Silence
+from alexandria.stores.machine import free_bytes
 from alexandria.stores.postgres import Connection, Database
 
 log = structlog.get_logger()
@@ -51,8 +51,23 @@ class Wishes:
     """Whose disk is looked at; None: nobody's."""
     disk_least: int = 5 * GIBIBYTE
     """Bytes that should be free there."""
+    covers_dir: Path | None = None
+    """Where covers are kept, whose disk may be another one; None where that is no disk of this machine."""
+    covers_least: int = 0
+    """Bytes below which none are fetched."""
     digest_at: time | None = None
     """By UTC; None: there is no digest."""
+
+    @property
+    def disks(self) -> Sequence[tuple[Path, int]]:
+        """Folders to look at, each with the bytes below which covers are not kept there."""
+        if self.data_dir is None:
+            return []
+        if self.covers_dir is None:
+            return [(self.data_dir, 0)]
+        if self.covers_dir.is_relative_to(self.data_dir):
+            return [(self.data_dir, self.covers_least)]
+        return [(self.data_dir, 0), (self.covers_dir, self.covers_least)]
 
     @property
     def severities(self) -> list[Severity]:
@@ -138,15 +153,20 @@ class Watchkeeper:
 
     async def _look_at_disk(self) -> None:
         """Machines with the same folder speak of the same subject: it is low while it is on any of them."""
-        if self.wishes.data_dir is None or self.clock.monotonic() < self._disk_due:
+        if self.clock.monotonic() < self._disk_due:
             return
         self._disk_due = self.clock.monotonic() + READ_EVERY.total_seconds()
-        folder, now = self.wishes.data_dir, self.clock.now()
-        free = await asyncio.to_thread(_free_bytes, folder)
-        reading = DiskReading(str(folder), self.host, free, self.wishes.disk_least)
+        for folder, covers_least in self.wishes.disks:
+            free = await asyncio.to_thread(free_bytes, folder)
+            await self._follow_disk(
+                DiskReading(str(folder), self.host, free, self.wishes.disk_least, covers_least)
+            )
+
+    async def _follow_disk(self, reading: DiskReading) -> None:
+        now = self.clock.now()
         async with self.database.transaction() as connection:
             store = AlertStore(connection)
-            watches = await store.lock_watches([AlertKind.DISK_LOW], subject=str(folder))
+            watches = await store.lock_watches([AlertKind.DISK_LOW], subject=reading.folder)
             await store.follow(evaluate(watches, reading, self._wanted(DISK_RULES), now=now), now=now)
 
     def _wanted(self, rules: Sequence[Rule[Read]]) -> list[Rule[Read]]:
@@ -270,13 +290,6 @@ async def _with_books(store: AlertStore, reading: AccountReading) -> AccountRead
     account, day = reading.status.account, reading.status.day
     books = await store.compare_day(account.provider, account.key_hash, day)
     return replace(reading, ledger_units=books[0], window_units=books[1]) if books else reading
-
-
-def _free_bytes(folder: Path) -> int:
-    """Under a folder that may not have been made yet."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
 
 
 # By hand

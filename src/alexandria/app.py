@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import structlog
 
@@ -49,6 +51,7 @@ from alexandria.stores.objects import ObjectStore
 from alexandria.stores.postgres import Database, migrate
 from alexandria.stores.quota import QuotaStore
 from alexandria.stores.quota_reports import QuotaReports
+from alexandria.throttle import Throttle
 
 log = structlog.get_logger()
 
@@ -207,6 +210,21 @@ def objects_address(config: Config) -> str:
     return config.objects_url or str(config.data_dir / "covers")
 
 
+def covers_folder(config: Config) -> Path | None:
+    """The folder in which covers are kept; None for an object store elsewhere."""
+    if config.objects_url is None:
+        return config.data_dir / "covers"
+    parts = urlsplit(config.objects_url)
+    if parts.scheme not in {"", "file"}:
+        return None
+    return Path(unquote(parts.path) if parts.scheme else config.objects_url).expanduser().absolute()
+
+
+def throttle(app: App, *, most: int) -> Throttle:
+    """What keeps one process from working on more pictures than its machine has room for."""
+    return Throttle(app.clock, most, covers_folder(app.config), app.config.cover_disk_gib * GIBIBYTE)
+
+
 @asynccontextmanager
 async def running_app(config: Config, database_url: str, *, clock: Clock | None = None) -> AsyncIterator[App]:
     """Connect to everything, migrate the database, and close at the end.
@@ -317,6 +335,8 @@ def watchkeeper(app: App, sender: Sender) -> Watchkeeper:
         off=config.alerts_off,
         data_dir=config.data_dir,
         disk_least=config.alert_disk_gib * GIBIBYTE,
+        covers_dir=covers_folder(config),
+        covers_least=config.cover_disk_gib * GIBIBYTE,
         digest_at=config.digest_at,
     )
     return Watchkeeper(

@@ -123,6 +123,7 @@ def make_config(data_dir: Path) -> MakeConfig:
         # Nobody listens there: no test asks a provider by accident.
         here = {"isbndb_key": "a-key", "isbndb_url": "http://127.0.0.1:9", "schedule": "off"}
         here["alerts_off"] = "all"  # nobody looks at tables that a test empties
+        here["cover_disk_gib"] = "0"  # however full this machine is
         values = {"data_dir": data_dir, "port": port, **here, **settings}
         return configuration.load(
             {f"ALEXANDRIA_{name.upper()}": str(value) for name, value in values.items() if value is not None}

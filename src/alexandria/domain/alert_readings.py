@@ -109,3 +109,5 @@ class DiskReading:
     free: int
     least: int
     """The threshold."""
+    covers_least: int = 0
+    """Below that no covers are fetched (docs/backpressure.md); 0 where none are kept there."""

@@ -253,11 +253,16 @@ def run_stuck(reading: Reading) -> Iterator[Case]:
 def disk_low(reading: DiskReading) -> Iterator[Case]:
     """The disk of one machine's data folder."""
     free = reading.free / GIBIBYTE
+    held = (
+        f"; below {reading.covers_least / GIBIBYTE:,.1f} GiB no covers are fetched"
+        if reading.covers_least
+        else ""
+    )
     between = Sign.WELL if reading.free >= DISK_BAND * reading.least else Sign.BETWEEN
     yield Case(
         reading.folder,
         Sign.HOLDS if reading.free < reading.least else between,
-        f"{free:,.1f} GiB are free under {reading.folder} on {reading.host}; make room, or keep covers elsewhere (ALEXANDRIA_OBJECTS_URL)",
+        f"{free:,.1f} GiB are free under {reading.folder} on {reading.host}{held}; make room, or keep covers elsewhere (ALEXANDRIA_OBJECTS_URL)",
     )
 
 
@@ -360,7 +365,7 @@ DISK_RULES: Sequence[Rule[DiskReading]] = (
     Rule(
         AlertKind.DISK_LOW,
         Severity.CRITICAL,
-        "less than ALEXANDRIA_ALERT_DISK_GIB are free under a machine's data folder",
+        "less than ALEXANDRIA_ALERT_DISK_GIB are free under a machine's data folder, or where it keeps covers",
         "a quarter more than that is free for 5 minutes",
         disk_low,
         clear_after=5 * MINUTE,

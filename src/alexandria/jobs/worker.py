@@ -19,7 +19,7 @@ from pgqueuer.queries import Queries as JobQueries
 from psycopg import AsyncConnection, OperationalError
 
 from alexandria import meters, tracing
-from alexandria.app import App, recount_if_due, schedule_of
+from alexandria.app import App, recount_if_due, schedule_of, throttle
 from alexandria.backpressure import measure
 from alexandria.covers import FetchCover, fetch_cover
 from alexandria.domain.backpressure import GateName
@@ -39,6 +39,7 @@ from alexandria.stores.harvests import HarvestStore
 from alexandria.stores.jobs import FETCH_COVER, HARVEST_ITEM, QueueDriver
 from alexandria.stores.postgres import Connection, in_transaction
 from alexandria.telemetry import Origin, redacted, working_for
+from alexandria.throttle import Throttle
 from alexandria.upkeep import keep_up_if_due
 
 log = structlog.get_logger()
@@ -68,11 +69,15 @@ class Worker:
     runs: frozenset[str] | None = None
     """The only runs to work on; None for all that are due, empty for none but covers."""
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
+    _throttle: Throttle = field(init=False)
     _runs_fed: int = 1
     """How many runs shared the queue when it was last filled."""
     _are_covers_fetched: bool = True
     """As the last tick found it: to look again for each cover would cost as much as finding the cover itself."""
     _working: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._throttle = throttle(self.app, most=COVERS_AT_ONCE)
 
     def stop(self) -> None:
         """Finish the pages in hand, then end."""
@@ -163,7 +168,10 @@ class Worker:
         wanted = msgspec.json.decode(job.payload or b"", type=FetchCover)
         if not self._are_covers_fetched:
             return  # it is still wanted, and handed out again later
-        await self._until_cancelled(fetch_wanted_cover(self.app, Isbn(wanted.isbn)))
+        async with self._throttle.turn(self._stop.is_set) as held_by:
+            if held_by is not None:
+                raise RetryRequested(TICK, held_by)
+            await self._until_cancelled(fetch_wanted_cover(self.app, Isbn(wanted.isbn)))
 
     async def _until_cancelled(self, work: Awaitable[None]) -> None:
         """Do a job's work as a task that a stop may cancel once its grace is over."""

@@ -20,6 +20,7 @@ _MOST_CACHED_BYTES = 64_000_000
 
 _COVER = re.compile(r"/covers/(?:\d\d/\d\d/)?(\d{13,14})\.jpg", re.ASCII)
 _OPENLIBRARY = re.compile(r"/openlibrary/b/id/(\d{1,15})(?:-[SML])?\.jpg", re.ASCII)
+_TINY = re.compile(r"/covers/tiny/(\d{13})\.jpg", re.ASCII)
 _ORIGINAL = re.compile(r"/covers/original/(\d{13})\.jpg", re.ASCII)
 
 
@@ -59,6 +60,8 @@ class CoversHost:
         if match := _COVER.fullmatch(request.path):
             number = int(match[1])
             return await self._cover(str(number - OPAQUE if number > OPAQUE else number))
+        if match := _TINY.fullmatch(request.path):
+            return _jpeg(pictures.tiny(match[1]))
         if match := _ORIGINAL.fullmatch(request.path):
             return await self._original(match[1], request)
         if match := _OPENLIBRARY.fullmatch(request.path):
