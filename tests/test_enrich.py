@@ -4,15 +4,19 @@ import asyncio
 import json
 from datetime import UTC, datetime
 
+import pytest
+
+from alexandria import lookup
 from alexandria.domain.catalogue import RecordKind, SourceRecord
 from alexandria.enrich import absorb
-from alexandria.stores.postgres import Database
+from alexandria.stores.postgres import Database, in_transaction
 
 ONE, OTHER, THIRD = "9780140328721", "9780261102217", "9780306406157"
 
 
-def record(isbn: str, title: str, *authors: str) -> SourceRecord:
-    body = json.dumps({"isbn13": isbn, "title": title, "title_long": title, "authors": authors}).encode()
+def record(isbn: str, title: str, *authors: str, **members: object) -> SourceRecord:
+    said = {"isbn13": isbn, "title": title, "title_long": title, "authors": authors, **members}
+    body = json.dumps(said).encode()
     return SourceRecord("isbndb", RecordKind.EDITION, isbn, body, datetime(2026, 11, 23, tzinfo=UTC))
 
 
@@ -38,8 +42,7 @@ async def absorb_at_once(database: Database, first: list[SourceRecord], second: 
     """The second worker looks before the first one has committed, and has to wait for its claim."""
 
     async def absorb_second() -> None:
-        async with database.transaction() as connection:
-            await absorb(connection, second)
+        await in_transaction(database, lambda connection: absorb(connection, second))
 
     async with database.transaction() as connection:
         await absorb(connection, first)
@@ -88,6 +91,83 @@ async def test_a_count_of_works_is_right_whatever_is_absorbed_at_once(database: 
     async with database.connection() as connection:
         cursor = await connection.execute("SELECT name, works_count FROM authors")
         assert await cursor.fetchall() == [("Edda Vale", 2)]
+
+
+# Translations
+
+
+ORIGINAL = record(ONE, "The Salt Road", "Edda Vale", language="en")
+TRANSLATION = record(
+    OTHER, "Die Salzstraße", "Edda Vale", language="de", other_isbns=[{"isbn": ONE, "binding": "Hardcover"}]
+)
+OTHER_TRANSLATION = record(
+    THIRD, "La Route du sel", "Edda Vale", language="fr", other_isbns=[{"isbn": ONE, "binding": "Hardcover"}]
+)
+
+
+@pytest.mark.parametrize(
+    "pair", [(ORIGINAL, TRANSLATION), (TRANSLATION, ORIGINAL), (TRANSLATION, OTHER_TRANSLATION)]
+)
+async def test_two_workers_with_an_original_and_its_translation_make_one_work(
+    database: Database, pair: tuple[SourceRecord, SourceRecord]
+) -> None:
+    await absorb_at_once(database, [pair[0]], [pair[1]])
+    assert [editions for _, editions in await works_of(database)] == [2]
+
+
+async def test_a_work_made_for_a_translation_is_merged_once_the_original_is_known(database: Database) -> None:
+    """The original's title leads to Open Library's work, the translation's came first and led nowhere."""
+    work = said(
+        "openlibrary",
+        RecordKind.WORK,
+        "OL9W",
+        title="The Salt Road",
+        authors=[{"author": {"key": "/authors/OL1A"}}],
+    )
+    author = said("openlibrary", RecordKind.AUTHOR, "OL1A", name="Edda Vale")
+    await absorb_each(database, author, work, TRANSLATION)
+    async with database.connection() as connection:
+        rows = await (await connection.execute("SELECT key FROM works WHERE key <> 'OL9W'")).fetchall()
+    (own,) = (row[0] for row in rows)
+    await absorb_each(database, ORIGINAL, OTHER_TRANSLATION)
+    assert await works_of(database) == [("The Salt Road", 3)]
+    async with database.connection() as connection:
+        assert (await lookup.get_work(connection, own, offset=0, limit=9)).work.key == "OL9W"
+        row = await (
+            await connection.execute("SELECT works_count FROM authors WHERE key = 'OL1A'")
+        ).fetchone()
+    assert row == (1,)
+
+
+async def test_a_work_is_merged_by_one_worker_while_another_one_adds_to_it(database: Database) -> None:
+    """The one who adds began first, and is waited for; what it added is moved as well."""
+    work = said(
+        "openlibrary",
+        RecordKind.WORK,
+        "OL9W",
+        title="The Salt Road",
+        authors=[{"author": {"key": "/authors/OL1A"}}],
+    )
+    author = said("openlibrary", RecordKind.AUTHOR, "OL1A", name="Edda Vale")
+    await absorb_each(database, author, work, TRANSLATION)
+    again = record("9781861972712", "Die Salzstraße", "Edda Vale", language="de")
+    await absorb_at_once(database, [again], [ORIGINAL])
+    assert await works_of(database) == [("The Salt Road", 3)]
+
+
+async def test_who_adds_to_a_work_that_is_merged_at_that_moment_does_it_again(database: Database) -> None:
+    work = said(
+        "openlibrary",
+        RecordKind.WORK,
+        "OL9W",
+        title="The Salt Road",
+        authors=[{"author": {"key": "/authors/OL1A"}}],
+    )
+    author = said("openlibrary", RecordKind.AUTHOR, "OL1A", name="Edda Vale")
+    await absorb_each(database, author, work, TRANSLATION)
+    again = record("9781861972712", "Die Salzstraße", "Edda Vale", language="de")
+    await absorb_at_once(database, [ORIGINAL], [again])
+    assert await works_of(database) == [("The Salt Road", 3)]
 
 
 # What several sources say of one author or work

@@ -49,7 +49,7 @@ from alexandria.stores.embedded import running_server
 from alexandria.stores.locks import sole_uses
 from alexandria.stores.objects import ObjectStore
 from alexandria.stores.postgres import Database, migrate
-from alexandria.stores.quota import QuotaStore
+from alexandria.stores.quota import COUNT_LEASE, COUNT_REST, QuotaStore
 from alexandria.stores.quota_reports import QuotaReports
 from alexandria.throttle import Throttle
 
@@ -184,6 +184,15 @@ async def read_units_today(app: App) -> Mapping[str, int] | None:
     status = await app.quota.status(isbndb_account(app.config), isbndb_policy(app.config))
     window = status.state.window
     return {consumer: window.used_by(consumer) for _, consumer in window.used} if window else {}
+
+
+async def recount_patiently(app: App) -> Reconciliation | None:
+    """Ask for the count as soon as nobody else does: the coordinator lets one process ask, and no more often than once a second."""
+    for _ in range(math.ceil(COUNT_LEASE / COUNT_REST) + 1):
+        if (reconciliation := await app.gateway.recount(app.isbndb.source)) is not None:
+            return reconciliation
+        await app.clock.sleep(COUNT_REST.total_seconds())
+    return None
 
 
 async def recount_if_due(app: App) -> Reconciliation | None:

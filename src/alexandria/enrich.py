@@ -3,11 +3,12 @@
 Everything here happens within the caller's transaction and can be done again: the same records give the same catalogue.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from alexandria import meters
+from alexandria.claiming import Claiming, may_lead
 from alexandria.domain import matching, merging, merging_authors
 from alexandria.domain.catalogue import (
     AuthorFacts,
@@ -23,11 +24,12 @@ from alexandria.domain.matching import Known, Matcher, Person, Placement, Review
 from alexandria.domain.merging import Claim, Merged
 from alexandria.domain.merging_authors import AuthorClaim
 from alexandria.domain.names import name_key
-from alexandria.domain.titles import title_key, titles_agree
+from alexandria.domain.titles import title_key
 from alexandria.providers import google_books_records, isbndb, openlibrary, wikidata_entities
 from alexandria.stores.authors import AuthorStore
 from alexandria.stores.catalogue import CatalogueStore
 from alexandria.stores.covers import CoverStore
+from alexandria.stores.leads import LeadStore
 from alexandria.stores.postgres import Connection
 
 EDITION_READERS: Mapping[str, Callable[[SourceRecord], Reading[EditionFacts]]] = {
@@ -90,7 +92,8 @@ async def _absorb(
     for provider in EDITION_READERS:
         said = [each for each in by_kind[RecordKind.EDITION] if each.provider == provider]
         if said:
-            editions = _Editions(store, CoverStore(connection), absorbed, bibliography_of, openlibrary_covers)
+            covers, leads = CoverStore(connection), LeadStore(connection)
+            editions = _Editions(store, covers, leads, absorbed, bibliography_of, openlibrary_covers)
             await editions.absorb(provider, said)
     return absorbed
 
@@ -186,16 +189,19 @@ class _Editions:
         self,
         store: CatalogueStore,
         covers: CoverStore,
+        leads: LeadStore,
         absorbed: Absorbed,
         bibliography_of: str | None,
         openlibrary_covers: str | None,
     ) -> None:
         self._store = store
         self._covers = covers
+        self._leads = leads
         self._absorbed = absorbed
         self._openlibrary_covers = openlibrary_covers
         self._known = Known()
         self._matcher = Matcher(self._known, bibliography_of=bibliography_of)
+        self._claiming = Claiming(store, leads, self._matcher)
         self._readings: dict[SourceRecord, Reading[EditionFacts]] = {}
 
     async def absorb(self, provider: str, records: Sequence[SourceRecord]) -> None:
@@ -205,8 +211,10 @@ class _Editions:
         await self._store.link_records((provider, key, each.edition_key) for key, each in placements.items())
         merged = await self._merge({each.edition_key for each in placements.values()})
         persons = await self._resolve(merged)
-        works = await self._save_works(placements.values(), merged, persons)
+        works = await self._claiming.save(placements.values(), merged, persons)
         await self._save_editions(placements.values(), merged, persons, works)
+        await self._claiming.merge_twins()
+        self._absorbed.works_new += self._claiming.works_new
         await self._store.save_reviews(self._matcher.reviews)
         await self._want_covers(merged, max(record.retrieved_at for record in records))
 
@@ -240,6 +248,14 @@ class _Editions:
         await store.learn_works(
             known, handles, titles, sorted({key for _, facts in readings for key in facts.work_keys})
         )
+        leading = [each for _, each in readings if may_lead(each)]
+        await self._leads.learn(
+            known.leads,
+            handles,
+            own={isbn for each in leading for isbn in matching.identities(each)},
+            related={isbn for each in leading for isbn in each.related},
+            languages={each.language for each in leading if each.language},
+        )
 
     async def _merge(self, edition_keys: Iterable[str]) -> dict[str, Merged]:
         records = await self._store.find_records_of_editions(sorted(edition_keys))
@@ -264,76 +280,6 @@ class _Editions:
         }
         self._absorbed.authors_new += len(await self._store.save_named_authors(named))
         return persons
-
-    async def _save_works(
-        self,
-        placements: Collection[Placement],
-        merged: Mapping[str, Merged],
-        persons: Mapping[str, tuple[Person, ...]],
-    ) -> dict[str, str]:
-        """Write down new works and claim their titles; returns edition key -> work key.
-
-        Another worker may have claimed a title since we looked: its claim stands, and our new work is taken back.
-        """
-        works = {each.edition_key: each.work_key for each in placements}
-        new_works = {each.work_key for each in placements if each.is_new_work}
-        fresh = {each.edition_key for each in placements if each.work_key in new_works}
-        claiming = {each.edition_key for each in placements if each.claims_title}
-        rows = {works[key]: merged[key].facts for key in sorted(works) if key in fresh}
-        new = await self._store.save_matched_works(
-            {"key": key, "title": facts.title, "subtitle": facts.subtitle} for key, facts in rows.items()
-        )
-
-        def claims() -> list[tuple[str, str, str]]:
-            return [
-                (person.handle, title, works[key])
-                for key in sorted(claiming)
-                if (title := title_key(merged[key].facts.title or "", merged[key].facts.subtitle))
-                for person in matching.writers(persons[key])
-            ]
-
-        await self._store.save_work_titles(claims())
-        titles = {work: matching.whole_title(facts) for work, facts in rows.items() if work in new}
-        moves = await self._find_earlier_claims(claims(), titles)
-        works.update({key: moves[work] for key, work in works.items() if work in moves})
-        self._absorbed.works_new += len(new - await self._store.delete_works_without_editions(sorted(moves)))
-        # The claims of a work that was taken back went with it.
-        await self._store.save_work_titles(claims() if moves else [])
-        await self._store.save_work_authors(
-            {
-                "work_key": works[key],
-                "author_key": person.author_key,
-                "position": position,
-                "evidence": person.evidence,
-            }
-            for key in sorted(works)
-            if works[key].startswith("matched-")
-            for position, person in enumerate(matching.writers(persons[key]), start=1)
-            if person.author_key
-        )
-        return works
-
-    async def _find_earlier_claims(
-        self, claims: Sequence[tuple[str, str, str]], titles: Mapping[str, str]
-    ) -> dict[str, str]:
-        """Our new works, by `titles`, that another worker was first to claim under one of their people -> its work."""
-        standing = {
-            (claim.person, claim.title_key): claim
-            for claim in await self._store.find_claims(
-                sorted({person for person, _, _ in claims}), sorted({title for _, title, _ in claims})
-            )
-        }
-        moves: dict[str, str] = {}
-        for person, title, work in claims:
-            claim = standing.get((person, title))
-            if (
-                claim
-                and claim.work_key != work
-                and work in titles
-                and titles_agree(claim.title, titles[work])
-            ):
-                moves.setdefault(work, claim.work_key)
-        return moves
 
     async def _save_editions(
         self,

@@ -129,15 +129,15 @@ async def get_author(connection: Connection, key: str, *, offset: int, limit: in
 
 
 async def get_work(connection: Connection, key: str, *, offset: int, limit: int) -> ShownWork:
-    """A work with a page of its editions. Raises RecordNotFound."""
+    """A work with a page of its editions, also by a key from before it was merged. Raises RecordNotFound."""
     catalogue = CatalogueStore(connection)
     work = await catalogue.find_work(key)
     if work is None:
         raise RecordNotFound("catalogue", f"no work has the key {key}")
-    authors = await catalogue.list_authors_of_works([key])
-    editions = await catalogue.list_editions_of_work(key, offset=offset, limit=limit + 1)
+    authors = await catalogue.list_authors_of_works([work.key])
+    editions = await catalogue.list_editions_of_work(work.key, offset=offset, limit=limit + 1)
     shown = await _show(connection, editions[:limit])
-    return ShownWork(work, authors.get(key, ()), Page(shown, offset, limit, len(editions) > limit))
+    return ShownWork(work, authors.get(work.key, ()), Page(shown, offset, limit, len(editions) > limit))
 
 
 async def _show(

@@ -37,7 +37,7 @@ def facts(isbn: Isbn, title: str, *authors: str) -> EditionFacts:
 def knowing(*authors: tuple[str, str, bool], titles: dict[tuple[str, str], str] | None = None) -> Known:
     known = Known(
         work_of_title={(who, title_key(title)): work for (who, title), work in (titles or {}).items()},
-        title_of_work={work: title for (_, title), work in (titles or {}).items()},
+        title_of_claim={(who, title_key(title)): title for who, title in titles or {}},
     )
     known.works.update(known.work_of_title.values())
     for name, key, is_identified in authors:

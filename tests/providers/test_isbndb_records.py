@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from alexandria.domain.catalogue import Dropped, EditionFacts, Reading, RecordKind, SourceRecord
 from alexandria.domain.isbn import Isbn
+from alexandria.domain.leads import MOST_LEADS
 from alexandria.providers.isbndb_records import Shapes, edition_facts, read_record
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -179,9 +180,19 @@ def test_a_junk_number_is_flagged_and_the_record_kept() -> None:
     assert "identifies nothing" in reading.dropped[0].reason
 
 
-def test_related_isbns_prove_nothing() -> None:
-    related = [{"isbn": "9781000000023", "binding": "Hardcover"}]
-    assert facts(other_isbns=related) == facts()
+def test_related_isbns_are_leads_and_never_the_books_own() -> None:
+    related = [{"isbn": "9781000000023", "binding": "Hardcover"}, "9781000000030", {"isbn13": "?"}, 7, None]
+    reading = read(other_isbns=[*related, {"isbn": ISBN}, {"isbn": "9780000001566"}])
+    assert reading.facts.isbns == (Isbn(ISBN),)
+    assert reading.facts.related == (Isbn("9781000000023"), Isbn("9781000000030"))
+    assert [each.reason for each in reading.dropped] == ["an item without a valid ISBN"]
+
+
+def test_of_hundreds_of_related_isbns_some_are_enough() -> None:
+    bodies = [f"9781{number:08d}" for number in range(3, 60)]
+    weights = [sum(int(digit) * (1, 3)[place % 2] for place, digit in enumerate(body)) for body in bodies]
+    isbns = [f"{body}{-weight % 10}" for body, weight in zip(bodies, weights, strict=True)]
+    assert len(facts(other_isbns=[{"isbn": each} for each in isbns]).related) == MOST_LEADS
 
 
 # Titles

@@ -1,21 +1,18 @@
 """`alexandria quota ...`: what was spent, what is left, and whether the accounts agree."""
 
-import math
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
 import typer
 
-from alexandria.app import App, account_of, read_forecast
+from alexandria.app import App, account_of, read_forecast, recount_patiently
 from alexandria.cli import console
 from alexandria.cli.quota_tables import reconciliation_in_words, show_status, show_usage
 from alexandria.cli.running import AsJson, Exit, with_app
 from alexandria.domain.errors import ProviderError, QuotaDenied
 from alexandria.domain.quota_usage import MOST_DAYS, By, Span, total
-from alexandria.domain.reconciling import Reconciliation
 from alexandria.providers.isbndb import PROVIDER
-from alexandria.stores.quota import COUNT_LEASE, COUNT_REST
 
 quota_cli = typer.Typer(
     help="What was spent, what is left, and whether the accounts agree.", no_args_is_help=True
@@ -127,7 +124,7 @@ def quota_reconcile(as_json: AsJson = False) -> None:
         account, policy = account_of(app.config, PROVIDER)
         before = await app.quota.status(account, policy)
         try:
-            reconciliation = await _recount_patiently(app)
+            reconciliation = await recount_patiently(app)
         except (ProviderError, QuotaDenied) as error:
             console.say(f"alexandria: the provider's count is not known, so nothing was changed: {error}")
             return Exit.ERROR
@@ -144,15 +141,6 @@ def quota_reconcile(as_json: AsJson = False) -> None:
         return Exit.DONE
 
     with_app(reconcile)
-
-
-async def _recount_patiently(app: App) -> Reconciliation | None:
-    """Ask for the count as soon as nobody else does: the coordinator lets one process ask, and no more often than once a second."""
-    for _ in range(math.ceil(COUNT_LEASE / COUNT_REST) + 1):
-        if (reconciliation := await app.gateway.recount(app.isbndb.source)) is not None:
-            return reconciliation
-        await app.clock.sleep(COUNT_REST.total_seconds())
-    return None
 
 
 @quota_cli.command("resume")

@@ -72,6 +72,8 @@ class EditionFacts:
     """Pairs of kind and value besides ISBNs: openlibrary, oclc, lccn, asin, goodreads, ..."""
     work_keys: tuple[str, ...] = ()
     """Works that the record itself names, by their keys (`OL45804W`)."""
+    related: tuple[Isbn, ...] = ()
+    """ISBNs of other editions that the record names: leads, no proof (`leads.py`)."""
     is_book: bool = True
     """False for a DVD, a calendar, an access code that carries an ISBN (hard-cases.md, D26)."""
 

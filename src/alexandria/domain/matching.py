@@ -1,7 +1,7 @@
 """Deciding that two are one: which edition a record speaks of, which work that is, who its people are.
 
-Evidence is an ISBN whose titles agree, a key that the record itself names, or a person and a normalised title together; never a
-title alone (design.md, invariant 7). New keys are made from the evidence itself, so that two workers who find the same thing at
+Evidence is an ISBN whose titles agree, a key that the record itself names, a person and a normalised title together, or a person and
+a related ISBN between two languages (`leads.py`); never a title alone (design.md, invariant 7). New keys are made from the evidence itself, so that two workers who find the same thing at
 the same moment write the same key.
 """
 
@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from alexandria.domain.catalogue import Contribution, EditionFacts, SourceRecord
+from alexandria.domain.catalogue import Contribution, EditionFacts, SourceRecord, WorkFacts
 from alexandria.domain.folding import fold
 from alexandria.domain.isbn import Isbn
+from alexandria.domain.leads import Lead, Leads
 from alexandria.domain.names import is_generic, name_key, read_statement
 from alexandria.domain.titles import title_key, titles_agree
 
@@ -100,8 +101,9 @@ class Known:
     authors_of_name: dict[str, list[KnownAuthor]] = field(default_factory=dict)
     work_of_title: dict[tuple[str, str], str] = field(default_factory=dict)
     works: set[str] = field(default_factory=set)
-    title_of_work: dict[str, str] = field(default_factory=dict)
-    """Whole titles of claimed works: a title's key leaves out subtitles, so that two works may share one."""
+    title_of_claim: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Whole titles behind `work_of_title`: a title's key leaves out subtitles, so that two works may share one."""
+    leads: Leads = field(default_factory=Leads)
 
 
 def derived_key(kind: str, *evidence: str) -> str:
@@ -126,7 +128,7 @@ def handles_of(name: str, known: Known) -> list[str]:
     return [*(author.key for author in known.authors_of_name.get(key, [])), f"name:{key}"]
 
 
-def whole_title(facts: EditionFacts) -> str:
+def whole_title(facts: EditionFacts | WorkFacts) -> str:
     """The title with its subtitle."""
     return f"{facts.title}: {facts.subtitle}" if facts.subtitle else facts.title or ""
 
@@ -145,6 +147,8 @@ class Matcher:
         self._known = known
         self._bibliography_of = bibliography_of
         self.reviews: list[Review] = []
+        self.twins: list[tuple[str, str]] = []
+        """Pairs of works that are one: an edition is in the first, and what it names as related leads to the other."""
 
     def place(self, record: SourceRecord, facts: EditionFacts) -> Placement:
         """Find the record's edition and work, or name new ones. The caller has checked that it has an identity."""
@@ -169,6 +173,10 @@ class Matcher:
                 isbn for isbn in identities(facts) if not self._known.editions_of_isbn.get(isbn)
             ),
         )
+        led = self._follow_leads(facts, writers(persons)) if work_key in self._known.works else []
+        if len(led) == 1 and led[0] != work_key:
+            # The translation came first and made a work of its own.
+            self.twins.append((work_key, led[0]))
         self._learn(placement, facts)
         return placement
 
@@ -254,20 +262,31 @@ class Matcher:
         if not work_title or not people:
             # A title alone proves nothing: without an author the edition is a work of its own.
             return derived_key("matched", edition_key), True
-        claimed = [
-            self._known.work_of_title.get((handle, work_title))
-            for each in people
-            for handle in self._handles(each)
+        claims = [(handle, work_title) for each in people for handle in self._handles(each)]
+        found = [claim for claim in claims if claim in self._known.work_of_title]
+        called = [
+            claim for claim in found if titles_agree(self._known.title_of_claim[claim], whole_title(facts))
         ]
-        found = list(dict.fromkeys(key for key in claimed if key))
-        same = [key for key in found if self._is_called(key, facts)]
+        same = list(dict.fromkeys(self._known.work_of_title[claim] for claim in called))
         for other in same[1:]:
             reason = f"both are {facts.title!r} by people of {edition_key}"
             self.reviews.append(Review("work_twins", same[0], other, reason))
         if same:
             return same[0], True
+        led = self._follow_leads(facts, people)
+        if len(led) == 1:
+            return led[0], not found
+        for other in led[1:]:
+            reason = f"ISBNs related to {edition_key} lead to both"
+            self.reviews.append(Review("work_twins", led[0], other, reason))
         # Where another work of these people has the same main title, this one leaves the title to it.
         return derived_key("matched", people[0].handle, fold(whole_title(facts))), not found
+
+    def _follow_leads(self, facts: EditionFacts, people: Sequence[Person]) -> list[str]:
+        """The works of these people that this may be a translation of, as far as related ISBNs tell."""
+        handles = [handle for each in people for handle in self._handles(each)]
+        isbns = (*identities(facts), *facts.related)
+        return self._known.leads.works_of(handles, isbns, facts.language, whole_title(facts))
 
     def _handles(self, person: Person) -> list[str]:
         """The person's handle and, where no other author with a key bears the name, those it went by before."""
@@ -278,8 +297,13 @@ class Matcher:
             return [person.handle]
         return [person.handle, *(each for each in handles_of(name, self._known) if each != person.handle)]
 
-    def _is_called(self, work_key: str, facts: EditionFacts) -> bool:
-        return titles_agree(self._known.title_of_work[work_key], whole_title(facts))
+    def knew_title(self, handle: str, key: str, work: str) -> bool:
+        """Whether it was known that this person and title lead to the work."""
+        return self._known.work_of_title.get((handle, key)) == work
+
+    def knew_lead(self, handle: str, isbn: Isbn, lead: Lead) -> bool:
+        """Whether it was known that this person and ISBN lead there."""
+        return lead in self._known.leads.of_isbn.get((handle, isbn), ())
 
     def _learn(self, placement: Placement, facts: EditionFacts) -> None:
         known = self._known
@@ -298,6 +322,15 @@ class Matcher:
                 bearers = known.authors_of_name.setdefault(name_key(person.contribution.name), [])
                 if all(each.key != person.author_key for each in bearers):
                     bearers.append(KnownAuthor(person.author_key, is_identified=False))
-        known.title_of_work.setdefault(placement.work_key, whole_title(facts))
+        known.leads.add(
+            [each.handle for each in writers(placement.persons)],
+            (*identities(facts), *facts.related),
+            placement.work_key,
+            facts.language,
+            whole_title(facts),
+        )
         for person in writers(placement.persons) if placement.title_key and placement.claims_title else ():
-            known.work_of_title.setdefault((person.handle, placement.title_key), placement.work_key)
+            claim = person.handle, placement.title_key
+            if claim not in known.work_of_title:
+                known.work_of_title[claim] = placement.work_key
+                known.title_of_claim[claim] = whole_title(facts)

@@ -47,7 +47,7 @@ def merge(claims: Sequence[Claim]) -> Merged:
             best = min(speaking, key=better)
             values[field] = getattr(best.facts, field)
             provenance[field] = best.provider
-    for field in ("isbns", "subjects", "identifiers", "work_keys"):
+    for field in ("isbns", "subjects", "identifiers", "work_keys", "related"):
         values[field] = tuple(
             sorted(_distinct(item for claim in claims for item in getattr(claim.facts, field)))
         )

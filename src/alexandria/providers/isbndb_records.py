@@ -19,6 +19,7 @@ from alexandria.domain.dates import PartialDate, is_plausible_publication, read_
 from alexandria.domain.folding import decode_entities, fold
 from alexandria.domain.isbn import InvalidIsbn, Isbn
 from alexandria.domain.languages import read_language
+from alexandria.domain.leads import MOST_LEADS
 from alexandria.domain.names import is_generic, read_statement
 from alexandria.providers.isbndb_texts import (
     clean_line,
@@ -176,6 +177,7 @@ class _BookReader:
             synopsis=self._synopsis(),
             subjects=self._subjects(),
             cover_url=self._cover_url(),
+            related=self._related(),
             is_book=binding is None or not _NON_BOOK.search(binding) or bool(_PRINT.search(binding)),
         )
         return Reading(facts, tuple(dict.fromkeys(self._dropped)))
@@ -318,6 +320,20 @@ class _BookReader:
             elif subject:
                 self._drop("subjects", "a call number, a class or a shop's shelf")
         return tuple(found.values())[:_MOST_SUBJECTS]
+
+    def _related(self) -> tuple[Isbn, ...]:
+        found: dict[Isbn, None] = {}
+        for item in items_of(self._book.get("other_isbns")):
+            # Seen as objects with their binding; a bare number says as much.
+            value = item.get("isbn") if isinstance(item, dict) else item
+            try:
+                isbn = Isbn.parse(value if isinstance(value, str) else "")
+            except InvalidIsbn:
+                self._drop("other_isbns", "an item without a valid ISBN")
+                continue
+            if str(isbn) != self._record.key and not isbn.is_reserved:
+                found[isbn] = None
+        return tuple(found)[:MOST_LEADS]
 
     def _cover_url(self) -> str | None:
         text = (self._text("image") or "").strip()

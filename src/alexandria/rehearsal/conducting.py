@@ -15,11 +15,13 @@ from urllib.request import urlopen
 
 import msgspec
 import psycopg
+import structlog
 
 from alexandria import config as configuration
-from alexandria.app import App, isbndb_account, isbndb_policy, running_app
+from alexandria.app import App, isbndb_account, isbndb_policy, recount_patiently, running_app
 from alexandria.domain.covers import CoverState
-from alexandria.domain.errors import ConfigurationError, StoreUnavailable
+from alexandria.domain.errors import ConfigurationError, ProviderError, QuotaDenied, StoreUnavailable
+from alexandria.domain.quota import ARRIVAL_SPAN
 from alexandria.load import load_into_catalogue
 from alexandria.rehearsal.counting import count
 from alexandria.rehearsal.ensemble import Ensemble, Process, ensemble, read_addresses
@@ -31,6 +33,8 @@ from alexandria.stores.embedded import running_server
 from alexandria.stores.harvests import HarvestStore, Progress
 from alexandria.stores.postgres import Database, migrate
 
+log = structlog.get_logger()
+
 SAY_EVERY = 2.0
 """Seconds between two lines about how it goes."""
 
@@ -38,6 +42,7 @@ START_SECONDS = 4.0
 """Between the first process's orders and the beginning of the clocks: so long the others take to get to work."""
 
 _READY_SECONDS = 60.0
+_COUNT_ATTEMPTS = 5
 _LOADED, _REHEARSED, _REFERENCE = "loaded", "rehearsed", "reference"
 
 
@@ -197,7 +202,22 @@ async def _perform(
                 say(f"{clock.now():%a %H:%M}  {entry.name}: {', '.join(stage.runs[entry.name])}")
             await clock.sleep((scenario.ends_at - clock.now()).total_seconds())
             telling.cancel()
+        await _reconcile(app)
         return await _fetch(f"{addresses['control_url']}/state")
+
+
+async def _reconcile(app: App) -> None:
+    """As `alexandria quota reconcile`, once nothing can be on its way any more: it settles what the last kills left open."""
+    policy = isbndb_policy(app.config)
+    await app.clock.sleep((policy.longest_wait + policy.fence_span + ARRIVAL_SPAN).total_seconds())
+    for _ in range(_COUNT_ATTEMPTS):
+        try:
+            await recount_patiently(app)
+        except (ProviderError, QuotaDenied) as error:
+            log.info("rehearsal.count_failed", error=str(error))  # the provider is as faulty as all day
+            await app.clock.sleep(60)
+        else:
+            return
 
 
 @asynccontextmanager

@@ -83,8 +83,36 @@ class World:
         return given | {name: path for name, path in own.items() if given.get(name)}
 
     def others(self, edition: Edition) -> list[Edition]:
-        """Up to five other listed editions of the same work."""
-        return [each for each in self._by_work.get(edition.work_key or "", ()) if each.key != edition.key][:5]
+        """Up to five other listed editions of the same work; for one in 25 also one of another work by its author.
+
+        A set, a companion, a mistake: they are leads, not proof (contracts/isbndb.md, section 9).
+        """
+        of_work = self._by_work.get(edition.work_key or "", [])
+        found = [each for each in of_work if each.key != edition.key][:5]
+        if edition.isbn and crc32(edition.isbn.digits.encode()) % ERRING == 0:
+            found += self._by_others_of_author(edition)[:1]
+        return found
+
+    def _by_others_of_author(self, edition: Edition) -> list[Edition]:
+        """Listed editions of other works by the first author, those after this one's work first."""
+        work = self.truth.works.get(edition.work_key or "")
+        of_author = self._works_of_author.get(work.author_keys[0], []) if work and work.author_keys else []
+        if work is None or not of_author:
+            return []
+        place = of_author.index(work.key)
+        return [
+            each
+            for key in (of_author[place + 1 :] + of_author[:place])
+            for each in self._by_work.get(key, ())
+        ]
+
+    @cached_property
+    def _works_of_author(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for each in self.truth.works.values():
+            for author in each.author_keys[:1]:
+                found.setdefault(author, []).append(each.key)
+        return found
 
     @cached_property
     def _by_work(self) -> dict[str, list[Edition]]:
@@ -117,6 +145,9 @@ def original_path(isbn: str) -> str:
 
 OPAQUE = 10_000_000_000_000
 """Added to an ISBN-13 to make the 14-digit number of the opaque addresses."""
+
+ERRING = 25
+"""One in so many records names an edition of another work as related."""
 
 
 def _record(edition: Edition, others: list[Edition]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from psycopg import Rollback
@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from alexandria.domain.catalogue import AuthorFacts, RecordKind, SourceRecord, WorkFacts
 from alexandria.domain.isbn import Isbn
-from alexandria.domain.matching import Known, KnownAuthor, KnownEdition, Review
+from alexandria.domain.matching import Known, KnownAuthor, KnownEdition, Review, whole_title
 from alexandria.domain.names import name_key
 from alexandria.domain.titles import title_key
 from alexandria.stores.postgres import Connection, Queries
@@ -190,7 +190,7 @@ class CatalogueStore:
         """Add the works claimed under these people and titles, and which of these keys exist."""
         for claim in await self.find_claims(handles, title_keys):
             known.work_of_title[claim.person, claim.title_key] = claim.work_key
-            known.title_of_work[claim.work_key] = claim.title
+            known.title_of_claim[claim.person, claim.title_key] = claim.title
             known.works.add(claim.work_key)
         known.works.update(await self.find_existing_works(work_keys))
 
@@ -263,7 +263,7 @@ class CatalogueStore:
             ),
         )
         claims = [
-            (author, key, each.key)
+            Claim(author, key, each.key, whole_title(each))
             for each in titled
             for author in each.author_keys
             if (key := title_key(each.title or "", each.subtitle))
@@ -276,10 +276,9 @@ class CatalogueStore:
         )
         return {row[0] for row in rows}
 
-    async def save_work_titles(self, claims: Iterable[tuple[str, str, str]]) -> None:
-        """Claim titles: person's handle, title key, work key. A claim that stands already stays."""
-        rows = ({"person": person, "title_key": title, "work_key": work} for person, title, work in claims)
-        await self._save(queries.save_work_titles, rows)
+    async def save_work_titles(self, claims: Iterable[Claim]) -> None:
+        """Claim titles. A claim that stands already stays."""
+        await self._save(queries.save_work_titles, map(asdict, claims))
 
     async def save_work_authors(self, rows: Iterable[Row]) -> None:
         """Link works and authors (work_key, author_key, position, evidence) and count each author's works."""

@@ -42,7 +42,8 @@ SELECT author_names.name_key, authors.key, authors.identity = 'identified' AS is
  WHERE author_names.name_key = ANY(%(name_keys)s)
 
 -- name: find_claims
-SELECT work_titles.person, work_titles.title_key, work_titles.work_key, concat_ws(': ', works.title, works.subtitle) AS title
+SELECT work_titles.person, work_titles.title_key, work_titles.work_key,
+       coalesce(work_titles.title, concat_ws(': ', works.title, works.subtitle)) AS title
   FROM work_titles
   JOIN works ON works.key = work_titles.work_key
  WHERE work_titles.title_key = ANY(%(title_keys)s) AND work_titles.person = ANY(%(persons)s)
@@ -103,9 +104,11 @@ ON CONFLICT (key) DO UPDATE
 RETURNING key
 
 -- name: save_work_titles
-INSERT INTO work_titles (person, title_key, work_key)
-SELECT person, title_key, work_key FROM jsonb_to_recordset(%(rows)s) AS new (person text, title_key text, work_key text)
- ORDER BY person, title_key
+INSERT INTO work_titles (person, title_key, work_key, title)
+SELECT new.person, new.title_key, new.work_key, nullif(new.title, concat_ws(': ', works.title, works.subtitle))
+  FROM jsonb_to_recordset(%(rows)s) AS new (person text, title_key text, work_key text, title text)
+  JOIN works ON works.key = new.work_key
+ ORDER BY new.person, new.title_key
 ON CONFLICT DO NOTHING
 
 -- name: delete_works_without_editions
@@ -231,7 +234,12 @@ SELECT works.key, works.title, works.subtitle, works.first_published,
 OFFSET %(offset)s LIMIT %(limit)s
 
 -- name: find_work
-SELECT key, title, subtitle, description, first_published, subjects, identity FROM works WHERE key = %(key)s
+-- By its key, or by one that it had before it was merged into another.
+SELECT key, title, subtitle, description, first_published, subjects, identity
+  FROM works
+ WHERE key = %(key)s OR key = (SELECT work_key FROM work_redirects WHERE key = %(key)s)
+ ORDER BY key = %(key)s DESC
+ LIMIT 1
 
 -- name: list_authors_of_works
 SELECT work_authors.work_key, authors.key, authors.name

@@ -11,7 +11,7 @@ import structlog
 from pgqueuer.db import PsycopgDriver
 from pgqueuer.queries import Queries as JobQueries
 from psycopg import AsyncConnection, OperationalError, ProgrammingError
-from psycopg.errors import DeadlockDetected, UndefinedTable
+from psycopg.errors import DeadlockDetected, ForeignKeyViolation, UndefinedTable
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from alexandria import tracing
@@ -111,14 +111,15 @@ async def in_transaction(
 ) -> Result:
     """Do some work in a transaction, and again if the server chose it to resolve a deadlock; the last failure is raised.
 
-    Two pages may name the same people and works in another order; sorted writes make that rare, not impossible.
+    Two pages may name the same people and works in another order; sorted writes make that rare, not impossible. And what a row
+    refers to may be gone by then: a work that was merged into another one (`leads.py`).
     """
     for attempt in range(1, attempts):
         try:
             async with database.transaction() as connection:
                 return await work(connection)
-        except DeadlockDetected:
-            log.info("transaction.repeated", attempt=attempt)
+        except (DeadlockDetected, ForeignKeyViolation) as error:
+            log.info("transaction.repeated", attempt=attempt, reason=type(error).__name__)
     async with database.transaction() as connection:
         return await work(connection)
 
