@@ -309,7 +309,11 @@ async def test_members_that_cannot_be_read_are_counted_by_name_and_reason(
         ("random.bin", noise(50_000), "a binary file"),
         ("zeros.txt.gz", gzip.compress(bytes(5_000_000), mtime=0), "a binary file"),
         ("archive.zip", b"PK\x03\x04" + bytes(100), "a ZIP archive"),
-        ("twice.txt.gz", gzip.compress(gzip.compress(author(1), mtime=0), mtime=0), "a gzip file within a gzip file"),
+        (
+            "twice.txt.gz",
+            gzip.compress(gzip.compress(author(1), mtime=0), mtime=0),
+            "a gzip file within a gzip file",
+        ),
         ("empty.txt", b"", "it is empty"),
         ("empty.txt.gz", gzip.compress(b"", mtime=0), "it is empty"),
         ("columns.tsv", b"a\tb\tc\td\te\n" * 200, "5 columns separated by tabs"),
