@@ -131,7 +131,7 @@ INSERT INTO meter_spans (span_at, sample, labels, value)
 SELECT span_at, 'alexandria_provider_calls_total', jsonb_build_object('provider', provider, 'endpoint', endpoint, 'outcome', outcome), 90
   FROM generate_series(date_bin('10 minutes', now(), 'epoch') - interval '31 days', now(), '10 minutes') AS span_at,
        unnest(ARRAY['isbndb', 'openlibrary', 'google_books', 'wikidata']) AS provider, unnest(ARRAY['one', 'two']) AS endpoint,
-       unnest(ARRAY['found', 'absent', 'failed']) AS outcome
+       unnest(ARRAY['delivered', 'absent', 'failed']) AS outcome
  UNION ALL
 SELECT span_at, 'alexandria_provider_call_seconds' || sample, jsonb_build_object('provider', provider, 'endpoint', endpoint) || labels, 270
   FROM generate_series(date_bin('10 minutes', now(), 'epoch') - interval '31 days', now(), '10 minutes') AS span_at,

@@ -325,7 +325,7 @@ async def test_many_who_look_at_once_cost_one_reading(database_url: str, tmp_pat
     ("path", "status", "expected"),
     [
         ("/dashboard/nothing", 404, "The dashboard has no page /dashboard/nothing."),
-        ("/dashboard/live?page=nothing", 404, "No page has that name."),
+        ("/dashboard/live?page=nothing", 404, "No page that can be followed has that name."),
         ("/dashboard/runs/20260101-000000", 404, "There is no run 20260101-000000."),
         (
             "/dashboard/runs/" + 70 * "x",

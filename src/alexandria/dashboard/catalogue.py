@@ -1,70 +1,108 @@
-"""The page of the catalogue: what it holds, and its latest covers."""
+"""The page of the catalogue: what it holds and how it grows, how complete it is, its latest covers, and what waits for a person."""
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, timedelta
 
-import structlog
-
-from alexandria.app import App
+from alexandria.dashboard.catalogue_reviews import ReviewLine
+from alexandria.dashboard.charts import Chart, Series
 from alexandria.dashboard.views import Asked, Dashboard, Page
 from alexandria.domain.covers import CoverState
-from alexandria.stores.catalogue import CatalogueStore, Counts
-from alexandria.stores.covers import Cover, CoverStore
-from alexandria.stores.postgres import Connection
+from alexandria.domain.quota_usage import Span
+from alexandria.stores.catalogue import CatalogueStore
+from alexandria.stores.catalogue_reports import CatalogueReports, Completeness, LatestCover
+from alexandria.stores.counts import CountStore
+from alexandria.stores.covers import CoverStore
 
-log = structlog.get_logger()
+LATEST_COVERS = 15
+LATEST_REVIEWS = 8
+GROWTH_DAYS = 30
 
-LATEST_COVERS = 10
+COMPLETENESS_FRESH_FOR = timedelta(minutes=10)
+"""It takes a hundred milliseconds where the disk has to be asked, and does not change quickly."""
 
-COUNT_SECONDS = 3.0
-"""A count that takes longer is given up: some tens of millions of rows are no affair of a page's."""
+FIELDS = (
+    ("title", "Title"),
+    ("authors", "Authors"),
+    ("isbn", "ISBN"),
+    ("publisher", "Publisher"),
+    ("published", "Date"),
+    ("language", "Language"),
+    ("pages", "Pages"),
+    ("subjects", "Subjects"),
+    ("synopsis", "Synopsis"),
+    ("cover_known", "Cover's address"),
+    ("cover_stored", "Cover stored"),
+)
+"""What completeness is told of: the field as the store names it, and as people do."""
+
+_GROWING = (("editions", "Editions"), ("works", "Works"), ("authors", "Authors"), ("covers_stored", "Covers"))
 
 
 @dataclass(frozen=True)
-class ShownCover:
-    """A picture of the strip of covers, and the title that its alternative text says."""
+class SheetCover:
+    """A picture of the contact sheet."""
 
-    cover: Cover
-    title: str
+    cover: LatestCover
+
+    @property
+    def title(self) -> str:
+        """What the picture's alternative text says."""
+        return self.cover.title or f"ISBN {self.cover.isbn}"
 
     @property
     def box(self) -> tuple[int, int]:
         """Width and height at which it is shown, so that the page does not jump while pictures arrive."""
-        picture = self.cover.picture
-        if picture is None:
-            return 88, 132
-        return max(44, min(132, round(132 * picture.width / max(1, picture.height)))), 132
+        return max(44, min(132, round(132 * self.cover.width / max(1, self.cover.height)))), 132
 
 
 async def read(dashboard: Dashboard, asked: Asked) -> Mapping[str, object]:
     """Everything that the page says."""
-    counts = await _count(dashboard.app)
+    today = dashboard.app.clock.now().date()
+    span = Span(today - timedelta(days=GROWTH_DAYS - 1), today)
     async with dashboard.app.database.transaction() as connection:
+        counts = await CatalogueStore(connection).count()
+        growth = await CountStore(connection).list_growth(span)
+        reports = CatalogueReports(connection)
+
+        async def measure() -> Completeness:
+            return await reports.measure(counts.editions)
+
         return {
             "counts": counts,
+            "days": GROWTH_DAYS,
+            "gained": {name: sum(days.values()) for name, days in growth.items()},
+            "growth": _draw_growth(span, growth),
+            "completeness": await dashboard.remember("completeness", COMPLETENESS_FRESH_FOR, measure),
+            "fields": FIELDS,
             "covers": await CoverStore(connection).counts(),
-            "latest_covers": await _list_covers(connection),
+            "latest_covers": [SheetCover(each) for each in await reports.list_latest_covers(LATEST_COVERS)],
+            "reviews": [ReviewLine(each) for each in await reports.list_reviews(limit=LATEST_REVIEWS)],
             "CoverState": CoverState,
         }
 
 
-async def _count(app: App) -> Counts | None:
-    try:
-        async with asyncio.timeout(COUNT_SECONDS), app.database.connection() as connection:
-            return await CatalogueStore(connection).count()
-    except TimeoutError:
-        log.info("catalogue.count_abandoned", seconds=COUNT_SECONDS)
-        return None
+def _draw_growth(span: Span, growth: Mapping[str, Mapping[date, int]]) -> Chart:
+    days = [span.first_day + timedelta(days=n) for n in range(GROWTH_DAYS)]
+    return Chart(
+        "growth",
+        f"What came on each of the last {GROWTH_DAYS} days",
+        "Day of UTC",
+        [f"{day:%-d %b}" for day in days],
+        "new ones",
+        [
+            Series(title, [growth[name].get(day, 0) for day in days], colour)
+            for colour, (name, title) in enumerate(_GROWING, start=1)
+        ],
+    )
 
 
-async def _list_covers(connection: Connection) -> Sequence[ShownCover]:
-    shown = []
-    for cover in await CoverStore(connection).list_latest(LATEST_COVERS):
-        editions = await CatalogueStore(connection).list_editions_of_isbn(cover.isbn)
-        title = editions[0].title if editions else None
-        shown.append(ShownCover(cover, title or f"ISBN {cover.isbn}"))
-    return shown
-
-
-PAGE = Page("catalogue", "Catalogue", "/dashboard/catalogue", ("counts", "covers"), read, Asked)
+PAGE = Page(
+    "catalogue",
+    "Catalogue",
+    "/dashboard/catalogue",
+    ("counts", "growth", "completeness", "covers", "reviews"),
+    read,
+    Asked,
+    template="catalogue/page.html",
+)

@@ -5,11 +5,31 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from alexandria.dashboard import catalogue, frame, live, overview, queues, run, runs
+from alexandria.dashboard import (
+    catalogue,
+    catalogue_reviews,
+    catalogue_search,
+    frame,
+    live,
+    overview,
+    queues,
+    run,
+    runs,
+    usage,
+)
 from alexandria.dashboard.views import Dashboard, Page
 from alexandria.domain.errors import AlexandriaError, RecordNotFound
 
-PAGES: tuple[Page[Any], ...] = (overview.PAGE, queues.PAGE, runs.PAGE, run.PAGE, catalogue.PAGE)
+PAGES: tuple[Page[Any], ...] = (
+    overview.PAGE,
+    queues.PAGE,
+    runs.PAGE,
+    run.PAGE,
+    catalogue.PAGE,
+    catalogue_search.PAGE,
+    catalogue_reviews.PAGE,
+    usage.PAGE,
+)
 """Every page; those that belong to no other one are what the navigation leads to, in this order."""
 
 _BY_NAME: Mapping[str, Page[Any]] = {each.name: each for each in PAGES}
@@ -60,8 +80,8 @@ async def follow_page(request: Request) -> Response:
     """Server-sent events: which parts of `page` have changed; the other parameters are the page's own."""
     dashboard = _dashboard(request)
     page = _BY_NAME.get(request.query_params.get("page", ""))
-    if page is None:
-        return frame.draw_error(RecordNotFound("dashboard", "No page has that name"))
+    if page is None or not page.is_live:
+        return frame.draw_error(RecordNotFound("dashboard", "No page that can be followed has that name"))
     try:
         asked = page.parse(dict(request.query_params))
     except AlexandriaError as error:

@@ -62,6 +62,8 @@ class Page(Generic[Wish]):
     """What the parts stand in."""
     place: str | None = None
     """The page of the navigation that it belongs to; None: it is one itself."""
+    is_live: bool = True
+    """Whether it may be followed; a search is not done again every two seconds."""
 
     def parse(self, parameters: Mapping[str, str]) -> Wish:
         """What an address asks for. Raises InvalidInput."""
