@@ -115,17 +115,23 @@ async def test_two_workers_with_an_original_and_its_translation_make_one_work(
     assert [editions for _, editions in await works_of(database)] == [2]
 
 
+async def absorb_known_work(database: Database) -> None:
+    """Open Library knows the original."""
+    by = [{"author": {"key": "/authors/OL1A"}}]
+    await absorb_each(
+        database,
+        said("openlibrary", RecordKind.AUTHOR, "OL1A", name="Edda Vale"),
+        said("openlibrary", RecordKind.WORK, "OL9W", title="The Salt Road", authors=by),
+    )
+
+
+SECOND_PRINTING = record("9781861972712", "Die Salzstraße", "Edda Vale", language="de")
+
+
 async def test_a_work_made_for_a_translation_is_merged_once_the_original_is_known(database: Database) -> None:
     """The original's title leads to Open Library's work, the translation's came first and led nowhere."""
-    work = said(
-        "openlibrary",
-        RecordKind.WORK,
-        "OL9W",
-        title="The Salt Road",
-        authors=[{"author": {"key": "/authors/OL1A"}}],
-    )
-    author = said("openlibrary", RecordKind.AUTHOR, "OL1A", name="Edda Vale")
-    await absorb_each(database, author, work, TRANSLATION)
+    await absorb_known_work(database)
+    await absorb_each(database, TRANSLATION)
     async with database.connection() as connection:
         rows = await (await connection.execute("SELECT key FROM works WHERE key <> 'OL9W'")).fetchall()
     (own,) = (row[0] for row in rows)
@@ -139,35 +145,39 @@ async def test_a_work_made_for_a_translation_is_merged_once_the_original_is_know
     assert row == (1,)
 
 
-async def test_a_work_is_merged_by_one_worker_while_another_one_adds_to_it(database: Database) -> None:
-    """The one who adds began first, and is waited for; what it added is moved as well."""
-    work = said(
+async def test_works_with_two_titles_in_one_language_are_never_merged(database: Database) -> None:
+    await absorb_known_work(database)
+    known = said(
         "openlibrary",
-        RecordKind.WORK,
-        "OL9W",
-        title="The Salt Road",
-        authors=[{"author": {"key": "/authors/OL1A"}}],
+        RecordKind.EDITION,
+        "OL7M",
+        title="Der Salzweg",
+        languages=[{"key": "/languages/ger"}],
+        works=[{"key": "/works/OL9W"}],
     )
-    author = said("openlibrary", RecordKind.AUTHOR, "OL1A", name="Edda Vale")
-    await absorb_each(database, author, work, TRANSLATION)
-    again = record("9781861972712", "Die Salzstraße", "Edda Vale", language="de")
-    await absorb_at_once(database, [again], [ORIGINAL])
-    assert await works_of(database) == [("The Salt Road", 3)]
+    await absorb_each(database, known, TRANSLATION, ORIGINAL)
+    assert await works_of(database) == [("The Salt Road", 2), ("Die Salzstraße", 1)]
 
 
-async def test_who_adds_to_a_work_that_is_merged_at_that_moment_does_it_again(database: Database) -> None:
-    work = said(
-        "openlibrary",
-        RecordKind.WORK,
-        "OL9W",
-        title="The Salt Road",
-        authors=[{"author": {"key": "/authors/OL1A"}}],
-    )
-    author = said("openlibrary", RecordKind.AUTHOR, "OL1A", name="Edda Vale")
-    await absorb_each(database, author, work, TRANSLATION)
-    again = record("9781861972712", "Die Salzstraße", "Edda Vale", language="de")
-    await absorb_at_once(database, [ORIGINAL], [again])
-    assert await works_of(database) == [("The Salt Road", 3)]
+@pytest.mark.parametrize(
+    ("before", "first", "second"),
+    [
+        ([], TRANSLATION, ORIGINAL),
+        ([], ORIGINAL, TRANSLATION),
+        ([ORIGINAL], SECOND_PRINTING, TRANSLATION),
+        ([ORIGINAL], TRANSLATION, SECOND_PRINTING),
+        ([TRANSLATION], SECOND_PRINTING, ORIGINAL),
+        ([TRANSLATION], ORIGINAL, SECOND_PRINTING),
+    ],
+    ids=["lead", "lead back", "title", "title back", "while it is merged", "after it was merged"],
+)
+async def test_two_workers_at_once_bring_all_editions_to_the_known_work(
+    database: Database, before: list[SourceRecord], first: SourceRecord, second: SourceRecord
+) -> None:
+    await absorb_known_work(database)
+    await absorb_each(database, *before)
+    await absorb_at_once(database, [first], [second])
+    assert await works_of(database) == [("The Salt Road", len(before) + 2)]
 
 
 # What several sources say of one author or work
