@@ -10,6 +10,7 @@ from alexandria import config
 from alexandria.domain.alerting import AlertKind, Severity
 from alexandria.domain.errors import ConfigurationError
 from alexandria.domain.quota import Lane
+from alexandria.domain.tuning import DIALS
 
 
 def test_without_anything_set_the_defaults_hold() -> None:
@@ -266,3 +267,16 @@ def test_a_collector_may_be_named_as_other_programs_name_it_and_ours_comes_first
         ConfigurationError, match=r"ALEXANDRIA_OTLP_HEADERS .from OTEL_EXPORTER_OTLP_HEADERS.: this value"
     ):
         config.load({"OTEL_EXPORTER_OTLP_HEADERS": "hidden"})
+
+
+def test_dials_are_pinned_within_their_bounds() -> None:
+    assert config.load({}).pinned == {}
+    assert config.load({"ALEXANDRIA_PINNED": "items-at-once=4, isbndb_seconds=20"}).pinned == {
+        "items_at_once": 4,
+        "isbndb_seconds": 20,
+    }
+    assert config.load({"ALEXANDRIA_PINNED": "all"}).pinned == {n: each.start for n, each in DIALS.items()}
+    with pytest.raises(ConfigurationError, match="a whole number for items_at_once, from 2 to 8 items"):
+        config.load({"ALEXANDRIA_PINNED": "items_at_once=9"})
+    with pytest.raises(ConfigurationError, match="one of items_at_once, covers_percent"):
+        config.load({"ALEXANDRIA_PINNED": "units=15000"})

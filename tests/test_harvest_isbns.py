@@ -426,3 +426,14 @@ async def test_people_are_asked_about_once_those_with_the_most_works_first(
         assert row
         assert row[0] > 0
         assert sandbox.spent() == 0
+
+
+async def test_no_call_asks_for_more_isbns_than_is_tuned(world: World, environment_for: Environment) -> None:
+    async with (
+        sandbox_of(world) as sandbox,
+        app_on(environment_for(sandbox, pinned="isbns_at_once=25")) as app,
+    ):
+        run_id = await ask(app, listed_isbns(world)[:60])
+        assert (await run_of(app, run_id))[0].state == RunState.DONE
+        assert await outcomes_of(app, run_id) == {"enriched": 60}
+        assert [call.units for call in sandbox.calls if call.endpoint == "bulk"] == [25, 25, 10]

@@ -52,6 +52,7 @@ from alexandria.stores.postgres import Database, migrate
 from alexandria.stores.quota import COUNT_LEASE, COUNT_REST, QuotaStore
 from alexandria.stores.quota_reports import QuotaReports
 from alexandria.throttle import Throttle
+from alexandria.tuning import Dials, tuning
 
 log = structlog.get_logger()
 
@@ -76,6 +77,7 @@ class App:
     harvester: Harvester
     foreground: Foreground
     objects: ObjectStore
+    dials: Dials
 
 
 @contextmanager
@@ -247,7 +249,12 @@ async def running_app(config: Config, database_url: str, *, clock: Clock | None 
         await migrate(database)
         quota = QuotaStore(database, quota_clock)
         # Around everything that counts, so that what it counts at its end is still added.
-        async with publishing(database), Gateway(quota, clock, contact=config.contact) as gateway:
+        dials = Dials(config.pinned)
+        async with (
+            publishing(database),
+            tuning(database, dials),
+            Gateway(quota, clock, contact=config.contact, seconds=dials.seconds) as gateway,
+        ):
             isbndb = IsbndbProvider(
                 gateway, base_url=config.isbndb_url, key=config.isbndb_key, policy=isbndb_policy(config)
             )
@@ -259,7 +266,7 @@ async def running_app(config: Config, database_url: str, *, clock: Clock | None 
                 gateway, base_url=config.wikidata_url, policy=POLICIES[wikidata.PROVIDER]
             )
             free = _free_sources(config, books, google, entities)
-            calls = IsbnCalls(isbndb, database, clock)
+            calls = IsbnCalls(isbndb, database, clock, most=lambda: dials.whole("isbns_at_once"))
             async with sole_uses(database_url) as uses:
                 harvester = Harvester(database, uses, isbndb, calls, free, clock)
                 async with working_in_foreground(harvester) as foreground:
@@ -278,6 +285,7 @@ async def running_app(config: Config, database_url: str, *, clock: Clock | None 
                         harvester=harvester,
                         foreground=foreground,
                         objects=ObjectStore.open(objects_address(config)),
+                        dials=dials,
                     )
 
 

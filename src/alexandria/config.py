@@ -24,6 +24,7 @@ from alexandria.domain.outside import NAME_RULE, Program, is_name
 from alexandria.domain.quota import Lane
 from alexandria.domain.redacting import credentials_of, parts_of
 from alexandria.domain.schedule import Entry
+from alexandria.domain.tuning import DIALS
 from alexandria.schedule_config import read_schedule
 
 PREFIX = "ALEXANDRIA_"
@@ -74,6 +75,7 @@ class Config:
     alerts_off: frozenset[AlertKind]
     alert_disk_gib: int
     digest_at: time | None
+    pinned: Mapping[str, float]
     otlp_endpoint: str | None
     otlp_headers: Mapping[str, str]
     item_queue_marks: Marks
@@ -294,6 +296,23 @@ def _webhook_secret(text: str) -> str:
     return text
 
 
+def _pinned(text: str) -> dict[str, float]:
+    if text.strip().lower() == "all":
+        return {name: dial.start for name, dial in DIALS.items()}
+    pinned = {}
+    for word in _words(text):
+        name, _, value = word.partition("=")
+        dial = DIALS.get(name.replace("-", "_"))
+        if dial is None:
+            raise ValueError("must be all, or pairs of a value and one of " + ", ".join(DIALS))
+        if not value.isascii() or not value.isdigit() or not dial.low <= int(value) <= dial.high:
+            raise ValueError(
+                f"must have a whole number for {dial.name}, from {dial.low:g} to {dial.high:g} {dial.unit}"
+            )
+        pinned[dial.name] = float(value)
+    return pinned
+
+
 def _headers(text: str) -> dict[str, str]:
     # As OpenTelemetry's own variable has them: values may be escaped as in an address.
     headers = {}
@@ -495,6 +514,12 @@ SETTINGS = (
     ),
     Setting("digest_at", _time_of_day, None, "When a daily digest is sent, by UTC, as 07:00; off without"),
     Setting(
+        "pinned",
+        _pinned,
+        "",
+        "Dials that tuning leaves alone, as items_at_once=4,isbndb_seconds=30, or all; docs/tuning.md",
+    ),
+    Setting(
         "otlp_endpoint",
         _http_url,
         None,
@@ -651,6 +676,7 @@ def _parse(sources: Mapping[str, tuple[str | None, str]], schedule: _Tables) -> 
         alert_urls=values.pop("alert_urls") or (),
         alert_level=Severity(values.pop("alert_level")),
         alerts_off=values.pop("alerts_off") or frozenset(),
+        pinned=values.pop("pinned") or {},
         otlp_headers=values.pop("otlp_headers") or {},
         **values,
     )

@@ -1,7 +1,7 @@
 """Harvesting ISBNs: one unit each, so each is asked for once, in calls that are shared with whoever else asks at that moment."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -16,7 +16,7 @@ from alexandria.domain.quota import DenialReason, Lane
 from alexandria.enrich import absorb
 from alexandria.harvest_free import ask_free_sources, list_known_elsewhere
 from alexandria.harvest_turns import Turn
-from alexandria.providers.isbndb import PROVIDER, BookBatch, IsbndbProvider
+from alexandria.providers.isbndb import BULK_LIMIT, PROVIDER, BookBatch, IsbndbProvider
 from alexandria.sources import FreeSources
 from alexandria.stores.catalogue import CatalogueStore
 from alexandria.stores.harvests import HarvestStore, ItemState
@@ -66,7 +66,16 @@ class Share:
 class IsbnCalls:
     """Gathers the ISBNs that this process's callers want at about the same time into one bulk call."""
 
-    def __init__(self, isbndb: IsbndbProvider, database: Database, clock: Clock) -> None:
+    def __init__(
+        self,
+        isbndb: IsbndbProvider,
+        database: Database,
+        clock: Clock,
+        *,
+        most: Callable[[], int] = lambda: BULK_LIMIT,
+    ) -> None:
+        """`most` says how many ISBNs go into one call just now."""
+        self._most = most
         self._isbndb = isbndb
         self._database = database
         self._clock = clock
@@ -134,7 +143,7 @@ class IsbnCalls:
         """
         answered, changed = BookBatch(), set[str]()
         rest = list(isbns)
-        size = len(rest)
+        size = min(len(rest), self._most())
         while rest:  # ends: something is answered, or the size is halved
             try:
                 batch = await self._isbndb.books(rest[:size], lane=lane, consumer=consumer, job=job)

@@ -36,6 +36,7 @@ from alexandria.api import (
     runs,
     schedule,
     security,
+    tuning,
     usage,
 )
 from alexandria.api.context import Context, WorkerState
@@ -140,6 +141,7 @@ def make_app(
         quota,
         usage,
         monitoring,
+        tuning,
         catalogue,
         harvests,
         enriching,

@@ -20,7 +20,7 @@ from alexandria.app import App, running_app
 from alexandria.clock import SystemClock
 from alexandria.domain.covers import CoverWish
 from alexandria.domain.isbn import Isbn
-from alexandria.jobs.worker import COVERS_AT_ONCE, Worker, work_until
+from alexandria.jobs.worker import MOST_COVERS_AT_ONCE, Worker, work_until
 from alexandria.sandbox.server import PREMIUM, running_sandbox
 from alexandria.sandbox.world import World
 from alexandria.server import serving
@@ -205,7 +205,7 @@ async def test_a_hundred_thousand_covers_leave_queue_memory_and_latency_bounded(
          WHERE status = 'picked' AND id BETWEEN its.queued AND its.picked AND pgqueuer_log.job_id <> its.job_id
         """
     )
-    assert came_before <= COVERS_AT_ONCE, (
+    assert came_before <= MOST_COVERS_AT_ONCE, (
         "those that were being taken at that moment, of a hundred that waited"
     )
     [(state,)] = await site.ask("SELECT state FROM covers_wanted WHERE isbn13 = %s", str(last))

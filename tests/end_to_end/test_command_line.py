@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from alexandria.domain.tuning import Change
 from alexandria.sandbox.server import Sandbox, running_sandbox
 from alexandria.sandbox.switches import Switches
 from alexandria.sandbox.world import World
 from alexandria.stores.postgres import Database
+from alexandria.stores.tuning import TuningStore
 from conftest import Environment
 from end_to_end.processes import interrupted, ran, started
 from harvesting import listed_isbns, unknown_isbns
@@ -78,6 +80,28 @@ async def test_without_a_key_a_harvest_says_how_to_get_one(
     )
     assert code == 1
     assert "ALEXANDRIA_ISBNDB_KEY" in err
+
+
+async def test_what_is_tuned_is_shown_with_its_reason_and_put_back(
+    sandbox: Sandbox, environment_for: Environment, database: Database
+) -> None:
+    environment = environment_for(sandbox, pinned="cover_seconds=20")
+    change = Change("items_at_once", 4, 2, "50% of 40 failed: 4 to 2 items")
+    async with database.transaction() as connection:
+        await TuningStore(connection).change(change)
+    code, out, err = await ran(environment, "tune", "--show")
+    assert code == 0, err
+    assert "items_at_once: 2 items (2 to 8, started at 4)" in out
+    assert f"UTC: {change.reason}" in out
+    assert "cover_seconds: 20 seconds (pinned)" in out
+    (code, out, _), (refused, _, err) = await asyncio.gather(
+        ran(environment, "tune", "--reset", "items-at-once", "--json"),
+        ran(environment, "tune", "--reset", "cover_seconds"),
+    )
+    assert code == 0
+    (dial,) = [each for each in json.loads(out) if each["name"] == "items_at_once"]
+    assert (dial["value"], dial["changes"][0]["reason"]) == (4, "reset by a person: 2 to 4 items")
+    assert (refused, "take it out of ALEXANDRIA_PINNED" in err) == (1, True)
 
 
 async def test_a_harvest_by_name_reports_in_json_what_it_brought(

@@ -191,6 +191,30 @@ async def test_a_time_out_stays_charged(
     assert recording_quota.units_charged == len(server.received) == 3
 
 
+async def test_what_is_tuned_says_how_long_an_answer_is_waited_for(
+    server: ScriptedServer, recording_quota: RecordingQuota, clock: SetClock
+) -> None:
+    async def never(_: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    server.replies = [never]
+    asked: list[tuple[str, str, float]] = []
+
+    def seconds(*about: object) -> float:
+        asked.append(about)  # type: ignore[arg-type]  # what the gateway hands over is looked at below
+        return 0.05
+
+    async with Gateway(recording_quota, clock, jitter=lambda: 0.5, seconds=seconds) as gateway:
+        with pytest.raises(ProviderUnavailable, match="no answer in time"):
+            await gateway.send(call_to(server, timeout_seconds=90), source=SOURCE)
+        with pytest.raises(ProviderUnavailable, match=r"within 0.05 s|no answer in time"):
+            await gateway.download(
+                server.url, most_bytes=1000, timeout_seconds=90, allowed_hosts=frozenset({server.host})
+            )
+    assert set(asked) == {(SOURCE.account.provider, "thing", 90), ("cover", "", 90)}
+
+
 async def test_an_answer_that_breaks_off_stays_charged(
     gateway: Gateway, raw_server: RawServer, recording_quota: RecordingQuota
 ) -> None:

@@ -159,6 +159,12 @@ GAUGES: tuple[Family, ...] = (
     ),
     _gauge("alexandria_alerts_open", "alerts", "Alerts that are open.", "kind"),
     _gauge(
+        "alexandria_dial_value",
+        "its own",
+        "Where a dial stands that is tuned, for processes configured as this server.",
+        "dial",
+    ),
+    _gauge(
         "alexandria_schedule_fired_timestamp_seconds",
         "Unix time",
         "When an entry of the schedule was last fired.",

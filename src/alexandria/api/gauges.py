@@ -6,6 +6,7 @@ from datetime import datetime
 
 import structlog
 
+from alexandria import tuning
 from alexandria.api.gauge_families import OTHER
 from alexandria.app import App, account_of, providers_asked
 from alexandria.backpressure import read_gates
@@ -97,6 +98,10 @@ class Gauges:
         found += [
             Sample("alexandria_catalogue_rows", count, (table,))
             for table, count in (await store.estimate_rows()).items()
+        ]
+        found += [
+            Sample("alexandria_dial_value", value, (name,))
+            for name, value in (await tuning.read(connection, self.app.dials)).items()
         ]
         names = [each.name for each in self.app.config.schedule]
         for name, firing in (await ScheduleStore(connection).list_last_firings(names)).items():

@@ -23,6 +23,7 @@ from alexandria.cli.quota import quota_cli
 from alexandria.cli.running import AsJson, Exit, interrupts, load_into, until_stopped, with_app
 from alexandria.cli.runs import runs_cli
 from alexandria.cli.schedule import schedule_cli
+from alexandria.cli.tuning import tune
 from alexandria.domain.errors import AlexandriaError, ConfigurationError, QuotaDenied
 from alexandria.jobs.worker import Worker
 from alexandria.telemetry import configure_logs, redacted
@@ -44,6 +45,7 @@ cli.add_typer(alerts_cli, name="alerts")
 cli.command()(enrich)
 cli.command("plan")(show_outlook)
 cli.command()(check)
+cli.command()(tune)
 
 
 def main() -> None:

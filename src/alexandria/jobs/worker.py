@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -50,11 +50,9 @@ HEARTBEAT_TIMEOUT = timedelta(seconds=10)
 TICK = timedelta(seconds=1)
 """How often the feeder looks for work that became due without anybody saying so (a reset, a retry, a resumed run)."""
 
-ITEMS_AT_ONCE = 4
-"""Items of runs in work at the same time: the provider's pace is the limit, not their number. Each holds a connection."""
-
-COVERS_AT_ONCE = max(4, 2 * (os.cpu_count() or 1))
-"""Pictures in work at the same time: one half of them waits for the network while the other is computed."""
+MOST_COVERS_AT_ONCE = 2 * max(4, 2 * (os.cpu_count() or 1))
+"""Pictures in work at the same time, of which tuning lets some percent be, a half at first: then one half of those waits for the network
+while the other is computed."""
 
 GRACE = timedelta(seconds=65)
 """How long jobs may go on after a stop was asked for before they are cancelled: longer than the time-out of a bulk call, because an answer
@@ -77,7 +75,7 @@ class Worker:
     _working: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._throttle = throttle(self.app, most=COVERS_AT_ONCE)
+        self._throttle = throttle(self.app, most=MOST_COVERS_AT_ONCE)
 
     def stop(self) -> None:
         """Finish the pages in hand, then end."""
@@ -93,17 +91,16 @@ class Worker:
                 stack.enter_context(meters.worker_at_work())
                 # A queue manager each, so that items waiting for their slot don't keep pictures from being computed.
                 await self._look_at_covers()
-                managers = [(await self._manager(stack, FETCH_COVER, self._fetch_cover), COVERS_AT_ONCE)]
+                managers = [await self._manager(stack, FETCH_COVER, self._fetch_cover, self._covers_at_once)]
                 if self._may_harvest:
-                    managers.append(
-                        (await self._manager(stack, HARVEST_ITEM, self._harvest_item), ITEMS_AT_ONCE)
-                    )
+                    items = self._harvest_item
+                    managers.append(await self._manager(stack, HARVEST_ITEM, items, self._items_at_once))
                 keeping = [tasks.create_task(self._feed()), tasks.create_task(self._keep_counting())]
                 if self.runs is None:
                     keeping.append(tasks.create_task(self._keep_to_schedule()))
-                running = [tasks.create_task(self._take_jobs(manager, most)) for manager, most in managers]
+                running = [tasks.create_task(self._take_jobs(manager)) for manager in managers]
                 await self._stop.wait()
-                for manager, _ in managers:
+                for manager in managers:
                     manager.shutdown.set()
                 await asyncio.wait(running, timeout=GRACE.total_seconds())
                 for task in list(self._working):
@@ -126,8 +123,12 @@ class Worker:
         return None if self.app.config.isbndb_key else [kind for kind in Kind if not needs_key(kind)]
 
     async def _manager(
-        self, stack: AsyncExitStack, name: str, handle: Callable[[Job], Awaitable[None]]
-    ) -> QueueManager:
+        self,
+        stack: AsyncExitStack,
+        name: str,
+        handle: Callable[[Job], Awaitable[None]],
+        at_once: Callable[[], int],
+    ) -> "TunedManager":
         try:
             listener = await AsyncConnection.connect(
                 self.app.database.url, autocommit=True, application_name="alexandria-queue"
@@ -135,14 +136,20 @@ class Worker:
         except OperationalError as error:
             raise StoreUnavailable(f"the database did not answer: {error}".strip()) from error
         await stack.enter_async_context(listener)
-        manager = QueueManager(JobQueries(QueueDriver(listener, self.app.database)))
+        manager = TunedManager(JobQueries(QueueDriver(listener, self.app.database)), at_once=at_once)
         manager.entrypoint(name, on_failure="hold")(_metered(name, handle))
         return manager
 
-    async def _take_jobs(self, manager: QueueManager, most: int) -> None:
+    def _items_at_once(self) -> int:
+        """The provider's pace is the limit, not their number. Each holds a connection."""
+        return self.app.dials.whole("items_at_once")
+
+    def _covers_at_once(self) -> int:
+        return max(1, MOST_COVERS_AT_ONCE * self.app.dials.whole("covers_percent") // 100)
+
+    async def _take_jobs(self, manager: "TunedManager") -> None:
         await manager.run(
-            batch_size=most // 2,
-            max_concurrent_tasks=most,
+            batch_size=max(1, manager.at_once() // 2),
             dequeue_timeout=TICK,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
         )
@@ -267,6 +274,23 @@ class Worker:
             )
 
         await in_transaction(self.app.database, feed)
+
+
+@dataclass
+class TunedManager(QueueManager):
+    """Takes jobs off the queue, as many at once as `at_once` says at that moment."""
+
+    at_once: Callable[[], int] = field(kw_only=True)
+
+    def fetch_jobs(
+        self,
+        batch_size: int,
+        global_concurrency_limit: int | None,
+        heartbeat_timeout: timedelta,
+    ) -> AsyncGenerator[Job, None]:
+        """Jobs to begin now, asked for whenever there may be some. What `run` was told of their number is not looked at."""
+        most = self.at_once()
+        return super().fetch_jobs(max(1, most // 2), most, heartbeat_timeout)
 
 
 def _metered(kind: str, handle: Callable[[Job], Awaitable[None]]) -> Callable[[Job], Awaitable[None]]:

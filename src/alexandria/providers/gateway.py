@@ -76,8 +76,9 @@ class Gateway:
         jitter: Callable[[], float] = random.random,
         resolver: AbstractResolver | None = None,
         contact: str | None = None,
+        seconds: Callable[[str, str, float], float] = lambda _provider, _endpoint, otherwise: otherwise,
     ) -> None:
-        """`contact` says who runs this, for providers that serve nobody else. `trust_environment` sends calls, but never downloads from strangers' hosts, through the proxies that it names."""
+        """`seconds` says how long to wait for an answer of (provider, endpoint), or of ("cover", ""), instead of so long. `contact` says who runs this, for providers that serve nobody else. `trust_environment` sends calls, but never downloads from strangers' hosts, through the proxies that it names."""
         self._clock = clock
         self._quota = quota
         self._permits = Permits(quota, clock, self._recount_surely)
@@ -86,6 +87,7 @@ class Gateway:
         self._jitter = jitter
         self._resolver = resolver
         self._contact = contact
+        self._seconds = seconds
         self._limits = Limits(clock)
 
     async def __aenter__(self) -> Self:
@@ -189,7 +191,8 @@ class Gateway:
     async def _dispatch(self, call: Call, source: Source, permit: Permit) -> Outcome:
         # Connecting counts against the fence too: what has no connection by then is not sent.
         connect = min(_CONNECT_SECONDS, permit.lapses_at - self._clock.monotonic())
-        limits = _time_limits(min(call.timeout_seconds, LONGEST_CALL_SECONDS), connect)
+        seconds = self._seconds(source.account.provider, call.endpoint, call.timeout_seconds)
+        limits = _time_limits(min(seconds, LONGEST_CALL_SECONDS), connect)
         url = URL(call.url, encoded=True)
         try:
             answer = await self._exchange(self._session, url, limits, most_bytes=call.most_bytes, call=call)
@@ -271,6 +274,7 @@ class Gateway:
         404 or 410, ProviderUnavailable for everything else. No error and no log line shows more of a URL than its host.
         """
         target, began = _read_url(url), self._clock.monotonic()
+        timeout_seconds = self._seconds("cover", "", timeout_seconds)
         limits = _time_limits(timeout_seconds, _CONNECT_SECONDS)
         try:
             with tracing.span("download", "client", {"server.address": target.raw_host}) as span:

@@ -178,6 +178,8 @@ class Scenario:
             "quota_tokens": f"{PROGRAM}:bulk:-:{TOKEN}",
             # A reading a minute would be two in a real second, and nobody is there to be told.
             "alerts_off": "all",
+            # By these clocks every answer is slow, while a time-out is real seconds.
+            "pinned": "all",
             "log_level": "warning",
         }
         return {f"ALEXANDRIA_{name.upper()}": str(value) for name, value in (given | settings).items()}
