@@ -88,6 +88,18 @@ async def test_the_disk_is_looked_at_now_and_then(clock: SetClock) -> None:
     assert machine.looks == 1
 
 
+async def test_those_who_come_while_somebody_looks_at_a_short_disk_get_no_turn_either(
+    clock: SetClock,
+) -> None:
+    throttle = throttle_on(Machine(disk=0), clock)
+
+    async def try_once() -> str | None:
+        async with throttle.turn(lambda: True) as held:
+            return held
+
+    assert await asyncio.gather(*(try_once() for _ in range(4))) == ["no room for more pictures: disk"] * 4
+
+
 async def test_who_waits_has_the_next_turn_and_goes_back_into_the_queue_when_none_comes(
     clock: SetClock,
 ) -> None:

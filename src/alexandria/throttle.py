@@ -37,6 +37,7 @@ class Throttle:
     in_work: int = 0
     _free: int | None = None
     _looked_at: float | None = None
+    _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
     _is_short: bool = False
     _told: tuple[int, str | None] = field(default=(0, None))
 
@@ -83,19 +84,23 @@ class Throttle:
         cause = None if allowed == self.most else "memory" if allowed == by_memory else "disk"
         if (allowed, cause) != self._told:
             self._told = allowed, cause
-            log.info("pictures.adjusted", at_once=allowed, most=self.most, cause=cause, disk_free=free)
+            # Where none is fetched any more a person has to make room.
+            tell = log.info if allowed else log.warning
+            tell("pictures.adjusted", at_once=allowed, most=self.most, cause=cause, disk_free=free)
         return allowed, cause
 
     async def _look_at_disk(self) -> int | None:
-        now = self.clock.monotonic()
         if self.folder is None or not self.reserve:
             return None
-        if self._looked_at is None or not 0 <= now - self._looked_at < DISK_FRESH_SECONDS:
-            self._looked_at = now
-            try:
-                self._free = await asyncio.to_thread(self.read_disk, self.folder)
-            except OSError as error:
-                # Storing the next picture says what is wrong with it, and spends no attempt.
-                log.warning("pictures.disk_unread", folder=str(self.folder), reason=str(error))
-                self._free = None
-        return self._free
+        # Whoever comes while somebody looks waits for what comes of it.
+        async with self._looking:
+            now = self.clock.monotonic()
+            if self._looked_at is None or not 0 <= now - self._looked_at < DISK_FRESH_SECONDS:
+                try:
+                    self._free = await asyncio.to_thread(self.read_disk, self.folder)
+                except OSError as error:
+                    # Storing the next picture says what is wrong with it, and spends no attempt.
+                    log.warning("pictures.disk_unread", folder=str(self.folder), reason=str(error))
+                    self._free = None
+                self._looked_at = now
+            return self._free

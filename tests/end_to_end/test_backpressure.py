@@ -5,6 +5,7 @@ Latency is counted in work, not in seconds: how many rows a turn of the feeder l
 
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import pytest
 
 from alexandria import config
 from alexandria.app import App, running_app
-from alexandria.clock import SystemClock
+from alexandria.clock import ScaledClock, SystemClock
 from alexandria.domain.covers import CoverWish
 from alexandria.domain.isbn import Isbn
 from alexandria.jobs.worker import MOST_COVERS_AT_ONCE, Worker, work_until
@@ -28,13 +29,14 @@ from alexandria.stores.covers import CoverStore
 from alexandria.stores.covers import queries as cover_queries
 from alexandria.stores.gates import queries as gate_queries
 from alexandria.stores.jobs import queries as job_queries
-from alexandria.stores.postgres import Connection
+from alexandria.stores.postgres import Connection, Database
+from end_to_end.processes import ran
 from harvesting import many_isbns
 
 COVERS = 100_000
 LOW, HIGH = 50, 100
 """Of the queue, small so that it is full and empty again many times within the test."""
-FETCHED = 400
+FETCHED = 300
 MOST_GROWTH = 150 * 1024 * 1024
 """Bytes: the pictures in work and libraries' own caches. A hundred thousand jobs or rows held in memory would show."""
 
@@ -151,9 +153,15 @@ CREATE FUNCTION note_depth() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     INSERT INTO seen SELECT count(*), count(*) FILTER (WHERE priority > 0) FROM pgqueuer WHERE status = 'queued';
     RETURN NULL;
 END $$;
+CREATE TABLE made (id bigint, key text);
+CREATE FUNCTION note_job() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO made VALUES (NEW.id, NEW.dedupe_key);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER note_job AFTER INSERT ON pgqueuer FOR EACH ROW EXECUTE FUNCTION note_job();
 CREATE TRIGGER note_depth AFTER INSERT ON pgqueuer FOR EACH STATEMENT EXECUTE FUNCTION note_depth();
 """
-"""Whoever puts jobs into the queue: how many wait right after it."""
+"""Whoever puts jobs into the queue: how many wait right after it, and which job is whose."""
 
 
 async def test_a_hundred_thousand_covers_leave_queue_memory_and_latency_bounded(site: Site) -> None:
@@ -176,9 +184,10 @@ async def test_a_hundred_thousand_covers_leave_queue_memory_and_latency_bounded(
 
     async def is_done() -> bool:
         [(stored,)] = await site.ask("SELECT count(*) FROM covers_wanted WHERE state = 'stored'")
-        if stored >= FETCHED / 2 and not wished:
+        [(waiting,)] = await site.ask("SELECT count(*) FROM pgqueuer WHERE status = 'queued'")
+        if stored >= FETCHED / 2 and waiting >= LOW and not wished:
             wished.append(await site.wish([last]))
-        return bool(stored >= FETCHED)
+        return bool(wished and stored >= FETCHED)
 
     async with site.app.database.connection() as connection:
         first = (await CoverStore(connection).list_due(1, site.clock.now()))[0]
@@ -197,13 +206,14 @@ async def test_a_hundred_thousand_covers_leave_queue_memory_and_latency_bounded(
     assert most <= HIGH + 2, "the two that somebody waited for"
     [(came_before,)] = await site.ask(
         """
-        WITH its AS (SELECT job_id, min(id) AS queued, min(id) FILTER (WHERE status = 'picked') AS picked
-                       FROM pgqueuer_log
-                      WHERE job_id = (SELECT job_id FROM pgqueuer_log WHERE priority > 0 ORDER BY id DESC LIMIT 1)
-                      GROUP BY job_id)
-        SELECT count(*) FROM pgqueuer_log, its
-         WHERE status = 'picked' AND id BETWEEN its.queued AND its.picked AND pgqueuer_log.job_id <> its.job_id
-        """
+        WITH its AS (SELECT made.id AS job_id, min(log.id) FILTER (WHERE status = 'queued') AS queued,
+                            min(log.id) FILTER (WHERE status = 'picked') AS picked
+                       FROM made JOIN pgqueuer_log AS log ON log.job_id = made.id
+                      WHERE key = %s GROUP BY made.id)
+        SELECT count(*) FROM pgqueuer_log AS log JOIN its ON log.job_id <> its.job_id
+         WHERE status = 'picked' AND log.id BETWEEN its.queued AND its.picked
+        """,
+        f"fetch_cover:{last}",
     )
     assert came_before <= MOST_COVERS_AT_ONCE, (
         "those that were being taken at that moment, of a hundred that waited"
@@ -247,3 +257,69 @@ async def _check_the_work_of_a_turn(site: Site, isbns: Sequence[Isbn]) -> None:
                 for each in plan
             ]
             assert max(looked_at) <= most, (statement, looked_at)
+
+
+async def test_a_worker_whose_disk_is_short_leaves_covers_to_others_and_spends_no_attempt(
+    environment_for: Any,
+) -> None:
+    world = World.invent(seed=1, authors=1)
+    # The ten seconds for which a job waits for its turn pass in a tenth of one.
+    clock = ScaledClock(time.monotonic(), datetime(2026, 11, 23, 12, tzinfo=UTC), 100)
+    async with running_sandbox(world) as sandbox:
+        settings = config.load(environment_for(sandbox, cover_disk_gib=1_000_000))
+        assert settings.database_url
+        async with running_app(settings, settings.database_url, clock=clock) as app:
+            async with app.database.transaction() as connection:
+                await CoverStore(connection).want(
+                    [
+                        CoverWish(isbn, f"{sandbox.covers_url}/covers/tiny/{isbn}.jpg", clock.now())
+                        for isbn in many_isbns(9)
+                    ]
+                )
+
+            async def were_put_back() -> bool:
+                async with app.database.connection() as connection:
+                    cursor = await connection.execute(
+                        "SELECT count(DISTINCT job_id) >= 9 FROM pgqueuer_log"
+                        " WHERE status = 'queued' AND traceback::text LIKE '%disk%'"
+                    )
+                    row = await cursor.fetchone()
+                return bool(row and row[0])
+
+            await work_until(Worker(app, runs=frozenset()), were_put_back)
+            async with app.database.connection() as connection:
+                rows = await (
+                    await connection.execute(
+                        "SELECT state, attempts, count(*) FROM covers_wanted GROUP BY 1, 2"
+                    )
+                ).fetchall()
+                jobs = await (
+                    await connection.execute("SELECT DISTINCT status::text FROM pgqueuer")
+                ).fetchall()
+    assert rows == [("wanted", 0, 9)]
+    assert jobs == [("queued",)]
+    assert not sandbox.cover_calls
+
+
+async def test_a_command_that_would_add_to_a_long_backlog_says_so_and_a_small_one_is_worked_on(
+    environment_for: Any, database: Database
+) -> None:
+    async with running_sandbox(World.invent(seed=1, authors=1), keys={"sandbox-key": PREMIUM}) as sandbox:
+        environment = environment_for(sandbox, item_backlog_marks="1:2")
+        async with database.transaction() as connection:
+            await connection.execute(
+                "INSERT INTO harvest_runs (id, kind, lane, parameters, state, fresh_since, created_at)"
+                " VALUES ('r', 'tiers', 'bulk', '{}', 'paused', now(), now())"
+            )
+            await connection.execute(
+                "INSERT INTO harvest_items (run_id, position, target, subject, name, updated_at)"
+                " SELECT 'r', n, 'author', 'OL' || n || 'A', 'Author ' || n, now() FROM generate_series(1, 2) AS n"
+            )
+        isbns = [str(each) for each in many_isbns(101)]
+        code, _, err = await ran(environment, "enrich", *isbns)
+        assert (code, err.strip().splitlines()[-1][:91]) == (
+            1,
+            "alexandria: 2 items of runs wait, and the high-water mark is 2: more is taken when they are",
+        )
+        code, out, err = await ran(environment, "enrich", isbns[0], "--json")
+        assert (code, '"done"' in out) == (0, True), err
