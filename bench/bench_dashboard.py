@@ -29,12 +29,16 @@ EDITIONS = 1_000_000
 ENTRIES = 1_000_000
 KEY = "a-key"
 PORT = 18_099
-LOOKS = 15
+LOOKS = 11
 
 ADDRESSES = (
     "/",
     "/dashboard/catalogue",
-    "/dashboard/catalogue?title=lago",
+    "/dashboard/catalogue/search?q=lago",
+    "/dashboard/catalogue/reviews",
+    "/dashboard/queues",
+    "/dashboard/runs",
+    "/dashboard/runs/open-1",
     "/dashboard/usage",
     "/dashboard/usage?days=90",
     "/api/monitoring/overview",
@@ -89,7 +93,7 @@ async def measure(url: str, folder: Path, paths: Sequence[str]) -> None:
             took = []
             for _ in range(LOOKS):
                 # What is remembered for a moment is not what is measured.
-                await asyncio.sleep(1.1 if path.startswith(("/api", "/metrics")) is False else 0)
+                await asyncio.sleep(0 if path.startswith(("/api", "/metrics")) else 2.1)
                 took.append((await asyncio.to_thread(look, server.address, path))[1])
             took.sort()
             print(

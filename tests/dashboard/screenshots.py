@@ -15,6 +15,7 @@ import pyvips
 from playwright.async_api import Browser, async_playwright
 
 from alexandria.stores.embedded import running_server
+from alexandria.stores.objects import ObjectStore
 from alexandria.stores.postgres import Database, migrate
 from alexandria.telemetry import configure_logs
 from conftest import SetClock
@@ -28,6 +29,9 @@ PAGES = {
     "queues": "/dashboard/queues",
     "runs": "/dashboard/runs",
     "run": "/dashboard/runs/20261123-4b81d0",
+    "catalogue": "/dashboard/catalogue",
+    "search": "/dashboard/catalogue/search?q=frankenstein",
+    "usage": "/dashboard/usage",
 }
 FORMS: Mapping[str, Mapping[str, Any]] = {
     "light": {"viewport": {"width": 1180, "height": 900}, "color_scheme": "light"},
@@ -44,7 +48,8 @@ def showcase() -> Iterator[Site]:
         Path(folder).chmod(0o755)
         with running_server(Path(folder)) as url:
             clock = SetClock()
-            asyncio.run(fill(url, clock))
+            covers = ObjectStore.open(Path(folder) / "data" / "covers")
+            asyncio.run(fill(url, covers, clock))
             with running_site(
                 url,
                 Path(folder) / "data",
@@ -58,11 +63,11 @@ def showcase() -> Iterator[Site]:
                 yield site
 
 
-async def fill(url: str, clock: SetClock) -> None:
+async def fill(url: str, objects: ObjectStore, clock: SetClock) -> None:
     """Migrate an empty database, and fill it."""
     async with Database.open(url) as database:
         await migrate(database)
-    await fill_showcase(url, clock)
+    await fill_showcase(url, objects, clock)
 
 
 async def take(site: Site, only: str | None) -> None:
@@ -81,7 +86,10 @@ async def take_one(browser: Browser, site: Site, name: str, path: str, form: str
     context = await browser.new_context(**FORMS[form], locale="en-GB", timezone_id="Europe/Berlin")
     page = await context.new_page()
     await page.goto(site.address + path)
-    await page.get_by_text("Live", exact=True).wait_for()
+    if await page.locator("#live-state").count():
+        await page.get_by_text("Live", exact=True).wait_for()
+    await page.evaluate("() => { for (const image of document.images) image.loading = 'eager' }")
+    await page.wait_for_function("() => [...document.images].every(image => image.complete)")
     height = min(MOST_HEIGHT, await page.evaluate("document.documentElement.scrollHeight"))
     width = page.viewport_size["width"] if page.viewport_size else 0
     body = await page.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": width, "height": height})

@@ -15,9 +15,11 @@ from alexandria.domain.targets import Target, TargetKind
 from alexandria.stores.alerts import AlertStore
 from alexandria.stores.harvests import HarvestStore
 from alexandria.stores.meters import MeterStore
+from alexandria.stores.objects import ObjectStore
 from alexandria.stores.postgres import Connection, Database
 from alexandria.stores.quota import QuotaStore
 from conftest import SetClock
+from dashboard.showcase_library import fill_library, fill_month
 
 KEY = "a-key"
 NOW = datetime(2026, 11, 23, 14, 20, tzinfo=UTC)
@@ -41,8 +43,9 @@ AUTHORS = (
 )
 
 
-async def fill_showcase(database_url: str, clock: SetClock) -> None:
-    """A day's spending hour by hour, runs in every state, queues that move, dead letters, alerts and calls; `clock` ends at `NOW`."""
+async def fill_showcase(database_url: str, objects: ObjectStore, clock: SetClock) -> None:
+    """A day's spending hour by hour, the month before, books and covers, runs in every state, queues that move, dead letters, alerts and
+    calls; `clock` ends at `NOW`."""
     dice = random.Random(5)  # noqa: S311 - invented figures, the same each time
     async with Database.open(database_url) as database:
         await spend(QuotaStore(database, clock), clock, dice)
@@ -50,6 +53,8 @@ async def fill_showcase(database_url: str, clock: SetClock) -> None:
             await harvest(connection, dice)
             await fill_queue(connection, dice)
             await fill_meters(connection)
+            await fill_library(connection, objects, NOW)
+            await fill_month(connection, Account.of("isbndb", KEY), NOW.date())
             await AlertStore(connection).raise_alert(
                 Alert(
                     AlertKind.DEAD_LETTERS,

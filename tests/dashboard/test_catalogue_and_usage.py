@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 import psycopg
 import pytest
 
-from alexandria.dashboard import catalogue_search
+from alexandria.dashboard import catalogue, catalogue_search
 from dashboard.test_browser import AXE, TOO_WIDE, VIOLATIONS, opened
 from dashboard.test_page import get, words
 
@@ -145,6 +145,17 @@ async def test_a_search_that_takes_too_long_is_given_up(site: Any, monkeypatch: 
         status, html = await asyncio.to_thread(search, site, q="of")
     assert status == 422
     assert "q is a part of too many titles or names to be put in order in time" in words(html)
+
+
+async def test_a_measurement_that_takes_too_long_does_not_hold_up_the_page(
+    bare_site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "MOST_SECONDS", timedelta(milliseconds=100))
+    with psycopg.connect(bare_site.database_url) as connection:
+        connection.execute("LOCK TABLE contributions IN ACCESS EXCLUSIVE MODE")
+        status, _, html = await asyncio.to_thread(get, bare_site.address, "/dashboard/catalogue")
+    assert status == 200
+    assert "That could not be found out in time" in words(html)
 
 
 # Usage

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from psycopg.errors import QueryCanceled
+
 from alexandria.dashboard.catalogue_reviews import ReviewLine
 from alexandria.dashboard.charts import Chart, Series
 from alexandria.dashboard.views import Asked, Dashboard, Page
@@ -13,13 +15,17 @@ from alexandria.stores.catalogue import CatalogueStore
 from alexandria.stores.catalogue_reports import CatalogueReports, Completeness, LatestCover
 from alexandria.stores.counts import CountStore
 from alexandria.stores.covers import CoverStore
+from alexandria.stores.monitoring import MonitoringStore
+from alexandria.stores.postgres import Database
 
 LATEST_COVERS = 15
 LATEST_REVIEWS = 8
 GROWTH_DAYS = 30
 
-COMPLETENESS_FRESH_FOR = timedelta(minutes=10)
+COMPLETENESS_KEPT = timedelta(minutes=10)
 """It takes a hundred milliseconds where the disk has to be asked, and does not change quickly."""
+MOST_SECONDS = timedelta(seconds=2)
+"""For measuring it; what takes longer is given up until the next time."""
 
 FIELDS = (
     ("title", "Title"),
@@ -60,26 +66,37 @@ async def read(dashboard: Dashboard, asked: Asked) -> Mapping[str, object]:
     """Everything that the page says."""
     today = dashboard.app.clock.now().date()
     span = Span(today - timedelta(days=GROWTH_DAYS - 1), today)
+    completeness = await dashboard.remember(
+        "completeness", COMPLETENESS_KEPT, lambda: _measure(dashboard.app.database)
+    )
     async with dashboard.app.database.transaction() as connection:
         counts = await CatalogueStore(connection).count()
         growth = await CountStore(connection).list_growth(span)
         reports = CatalogueReports(connection)
-
-        async def measure() -> Completeness:
-            return await reports.measure(counts.editions)
-
         return {
             "counts": counts,
             "days": GROWTH_DAYS,
             "gained": {name: sum(days.values()) for name, days in growth.items()},
             "growth": _draw_growth(span, growth),
-            "completeness": await dashboard.remember("completeness", COMPLETENESS_FRESH_FOR, measure),
+            "completeness": completeness,
             "fields": FIELDS,
             "covers": await CoverStore(connection).counts(),
             "latest_covers": [SheetCover(each) for each in await reports.list_latest_covers(LATEST_COVERS)],
             "reviews": [ReviewLine(each) for each in await reports.list_reviews(limit=LATEST_REVIEWS)],
             "CoverState": CoverState,
         }
+
+
+async def _measure(database: Database) -> Completeness | None:
+    """How complete editions are; None when that could not be found out in time."""
+    async with database.transaction() as connection:
+        await MonitoringStore(connection).take_snapshot(most=MOST_SECONDS)
+        counts = await CatalogueStore(connection).count()
+        try:
+            async with connection.transaction():
+                return await CatalogueReports(connection).measure(counts.editions)
+        except QueryCanceled:
+            return None
 
 
 def _draw_growth(span: Span, growth: Mapping[str, Mapping[date, int]]) -> Chart:
