@@ -98,9 +98,9 @@ async def test_what_is_pinned_is_left_alone_and_stands_where_it_is_pinned(databa
     await count(database, failed=40)
     assert await look(database, "items_at_once") == {}
     pinned = Dials({"items_at_once": 7})
-    pinned.learn({"items_at_once": 2, "isbndb_seconds": 15, "cover_seconds": 9999})
+    pinned.learn({"items_at_once": 2, "isbndb_seconds": 25, "cover_seconds": 9999})
     assert pinned.whole("items_at_once") == 7
-    assert pinned.value("isbndb_seconds") == 15
+    assert pinned.value("isbndb_seconds") == 25
     assert pinned.value("cover_seconds") == 60, "a value of another version is brought within the bounds"
     async with database.transaction() as connection:
         with pytest.raises(InvalidInput, match="is pinned: take it out of ALEXANDRIA_PINNED"):

@@ -105,15 +105,23 @@ def test_between_well_and_too_much_nothing_changes(sample: Sample) -> None:
 
 def test_a_time_out_follows_what_99_of_100_take_and_grows_faster_than_it_shrinks() -> None:
     went = steps(PAGE_SECONDS, 30, seen(1000, seconds=0.4))
-    assert went[:3] == [30, 24, 19]
+    assert went == [30, 24, 20]
     assert went[-1] == PAGE_SECONDS.low
     assert steps(PAGE_SECONDS, 20, seen(1000, seconds=25)) == [20, 30, 45, 60]
     # Three times five seconds: what is off by no more than a fifth is left.
-    assert decide(PAGE_SECONDS, 13, seen(1000, seconds=5)) is None
+    assert decide(DIALS["wikidata_seconds"], 13, seen(1000, seconds=5)) is None
 
 
 def test_an_outage_teaches_no_time_out() -> None:
     assert decide(PAGE_SECONDS, 30, seen(1000, failed=200, seconds=0.1)) is None
+
+
+def test_a_time_out_that_cuts_answers_off_grows_however_many_fail_for_it() -> None:
+    """Otherwise a provider that became slower than the time-out would be paid for nothing for ever."""
+    change = decide(PAGE_SECONDS, 20, seen(1000, failed=1000, seconds=20.01))
+    assert change is not None
+    assert (change.after, ", as long as is waited: 20 to 30 seconds" in change.reason) == (30, True)
+    assert steps(PAGE_SECONDS, 20, seen(1000, failed=1000, seconds=31)) == [20, 30, 45, 60]
 
 
 def test_no_dial_is_about_units_or_pace() -> None:

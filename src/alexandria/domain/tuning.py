@@ -24,6 +24,8 @@ SEVERAL_TIMES = 3.0
 """A time-out lies that many times above what 99 of 100 answers took: one that gave up earlier would pay for answers it does not take."""
 WORTH_IT = 0.2
 """A time-out is changed when it is off by more than that share of itself."""
+NEARLY_ALL = 0.8
+"""Of the time-out: when one of a hundred takes that long it is the time-out itself that cuts answers off, however many fail for it."""
 MOST_UP, MOST_DOWN = 1.5, 0.8
 """By what a time-out is changed at most in one step: it grows faster than it shrinks."""
 
@@ -39,7 +41,7 @@ class Careful:
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """Several times what 99 of 100 take. An outage teaches nothing about that, so while many fail it stays."""
+    """Several times what 99 of 100 take. An outage teaches nothing about that, so while many fail it does not shrink."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +116,13 @@ DIALS: Mapping[str, Dial] = {
             5,
             "a call that fails has cost a unit for each of its ISBNs; a call that works asks for all of them in one",
         ),
-        Dial("isbndb_seconds", "seconds", 10, 60, 30, Following(), 100, "to wait for a page"),
+        # What is given up is paid for all the same, so of the paid source only what hangs is.
+        Dial("isbndb_seconds", "seconds", 20, 60, 30, Following(), 100, "to wait for a page"),
         # Not above 60: what is in hand at a stop is waited for so long (`jobs/worker.py`, GRACE).
         Dial(
             "isbndb_bulk_seconds",
             "seconds",
-            20,
+            40,
             60,
             60,
             Following(),
@@ -176,10 +179,15 @@ def _with_care(rule: Careful, value: float, sample: Sample) -> tuple[float, str]
 
 def _several_times(value: float, sample: Sample) -> tuple[float, str]:
     slowest = sample.latencies.quantile(0.99)
-    if slowest is None or sample.failing >= MANY_FAIL:
+    if slowest is None:
         return value, ""
+    seen = f"99 % of {sample.count:,.0f} took up to {slowest:.2g} s"
+    if slowest >= NEARLY_ALL * value:
+        return MOST_UP * value, f"{seen}, as long as is waited"
+    if sample.failing >= MANY_FAIL:
+        return value, seen
     target = SEVERAL_TIMES * slowest
-    because = f"99 % of {sample.count:,.0f} took up to {slowest:.2g} s, {SEVERAL_TIMES:g} times that is {target:.2g} s"
+    because = f"{seen}, {SEVERAL_TIMES:g} times that is {target:.2g} s"
     if abs(target - value) <= WORTH_IT * value:
         return value, because
     return min(max(target, MOST_DOWN * value), MOST_UP * value), because
