@@ -50,12 +50,12 @@ ADDRESSES = (
 )
 
 
-def fill(url: str) -> None:
+def fill(url: str, *, editions: int = EDITIONS, entries: int = ENTRIES) -> None:
     """Make the installation, unless it is there."""
     text = Path(__file__).with_suffix(".sql").read_text("utf-8")
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
     account = Account.of("isbndb", KEY)
-    values = {"key_hash": account.key_hash, "editions": EDITIONS, "entries": ENTRIES}
+    values = {"key_hash": account.key_hash, "editions": editions, "entries": entries}
     with psycopg.connect(url, autocommit=True) as connection:
         row = connection.execute("SELECT EXISTS (SELECT FROM editions)").fetchone()
         if row and row[0]:

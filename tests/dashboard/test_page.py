@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.message import Message
 from html import unescape
@@ -19,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 from alexandria.app import running_app
 from alexandria.config import load
 from alexandria.dashboard import overview, run, runs
-from alexandria.dashboard.views import FRESH_FOR, Asked, Dashboard
+from alexandria.dashboard.views import FRESH_FOR, Asked, Dashboard, Page
 from alexandria.domain.quota import Account, DenialReason
 from alexandria.stores.postgres import Database
 from alexandria.stores.quota import QuotaStore
@@ -345,3 +346,26 @@ def test_what_there_is_not_is_told_on_a_page(site: Any, path: str, status: int, 
     found, headers, html = get(site.address, path)
     assert (found, headers["Content-Type"]) == (status, "text/html; charset=utf-8")
     assert expected in words(html).replace("&#39;", "'")
+
+
+async def test_who_follows_a_page_is_the_more_patient_the_longer_it_takes_to_read(
+    database_url: str, tmp_path: Any, clock: Any
+) -> None:
+    reads = 0
+
+    async def read_slowly(dashboard: Dashboard, asked: Asked) -> Mapping[str, object]:
+        nonlocal reads
+        reads += 1
+        clock.advance(timedelta(milliseconds=40))
+        return {}
+
+    page = Page("error", "Slow", "/slow", (), read_slowly, Asked)
+    async with running_app(load({"ALEXANDRIA_DATA_DIR": str(tmp_path)}), database_url, clock=clock) as app:
+        dashboard = Dashboard(app)
+        for seconds, expected in ((0, 1), (3, 1), (2.9, 1), (0.2, 2)):  # 150 times 40 ms
+            clock.advance(timedelta(seconds=seconds))
+            await dashboard.see(page, Asked(), is_patient=True)
+            assert reads == expected
+        clock.advance(FRESH_FOR)
+        await dashboard.see(page, Asked())
+        assert reads == 3

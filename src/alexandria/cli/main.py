@@ -16,6 +16,7 @@ from alexandria.app import App, alerting, isbndb_account, mirroring
 from alexandria.cli import console
 from alexandria.cli.alerts import alerts_cli
 from alexandria.cli.check import check
+from alexandria.cli.dead_letters import dead_letters_cli
 from alexandria.cli.enriching import enrich, show_outlook
 from alexandria.cli.harvesters import harvesters_cli
 from alexandria.cli.harvesting import harvest_cli
@@ -42,6 +43,7 @@ cli.add_typer(harvesters_cli, name="harvesters")
 cli.add_typer(quota_cli, name="quota")
 cli.add_typer(schedule_cli, name="schedule")
 cli.add_typer(alerts_cli, name="alerts")
+cli.add_typer(dead_letters_cli, name="dead-letters")
 cli.command()(enrich)
 cli.command("plan")(show_outlook)
 cli.command()(check)

@@ -1,7 +1,8 @@
 """Pages that stay current: server-sent events (WHATWG HTML, section 9.2) that tell which parts of a page have changed.
 
 Nobody is told anything when nothing has changed, but for a comment now and then that shows whether the viewer is still there. A view
-is read once for all who follow it (`views.py`), and each viewer knows which versions it has: no queue can grow behind a slow one.
+is read once for all who follow it, and the less often the longer that takes (`views.py`). Each viewer knows which versions it has: no
+queue can grow behind a slow one.
 """
 
 import asyncio
@@ -22,6 +23,9 @@ log = structlog.get_logger()
 
 LOOK_SECONDS = 2.0
 """How often it is looked whether something has changed."""
+
+PROMPT_LOOKS = 2
+"""So many looks see what is no older than `FRESH_FOR`: who has pressed a button comes anew, to see what came of it."""
 
 SIGN_SECONDS = 15.0
 """After so long without news the viewer gets a sign of life."""
@@ -45,11 +49,13 @@ class Following:
     asked: Asked
     _seen: dict[str, str] = field(default_factory=dict)
     _is_troubled: bool = False
+    _looks: int = 0
 
     async def look(self) -> bytes:
         """What there is to tell since the last look, which may be nothing. Raises what the page raises but StoreUnavailable."""
         try:
-            drawn = await self.dashboard.see(self.page, self.asked)
+            self._looks += 1
+            drawn = await self.dashboard.see(self.page, self.asked, is_patient=self._looks > PROMPT_LOOKS)
         except StoreUnavailable:
             is_new, self._is_troubled = not self._is_troubled, True
             return _event("trouble", {"reason": "The database does not answer."}) if is_new else b""

@@ -20,7 +20,12 @@ from alexandria.dashboard import frame
 from alexandria.domain.errors import InvalidInput, StoreUnavailable
 
 FRESH_FOR = timedelta(seconds=2)
-"""However many people watch, a view is read at most this often."""
+"""However many people look, a view is read at most this often."""
+
+REST = 150
+"""Who follows a page is content with what is up to so many times as old as reading it took: then following costs less than 1 % of a core,
+however much there is to read."""
+LONGEST_REST = timedelta(seconds=10)
 
 READ_SECONDS = 5.0
 """Whoever looks at a page learns within this time that the database does not answer."""
@@ -100,6 +105,8 @@ class Drawn:
     read_at: datetime
     parts: Mapping[str, Part]
     values: Mapping[str, object]
+    rest: timedelta
+    """How old it may get for who follows the page."""
 
 
 @dataclass
@@ -132,15 +139,17 @@ class Dashboard:
         _trim(self._memories, name)
         return cast("Memory", known[1])
 
-    async def see(self, page: Page[Any], asked: Asked) -> Drawn:
-        """A page as it is now, at most `FRESH_FOR` old. Raises StoreUnavailable and what the page's `read` raises."""
+    async def see(self, page: Page[Any], asked: Asked, *, is_patient: bool = False) -> Drawn:
+        """A page as it is now, at most `FRESH_FOR` old, or as old as the patient allow. Raises StoreUnavailable and what `read` raises."""
         view = self._view(page, asked)
         async with view.reading:
             now = self.app.clock.now()
-            if view.drawn is not None and now - FRESH_FOR < view.drawn.read_at <= now:
+            fresh_for = view.drawn.rest if is_patient and view.drawn else FRESH_FOR
+            if view.drawn is not None and now - fresh_for < view.drawn.read_at <= now:
                 return view.drawn
             if view.failed_at is not None and now - FRESH_FOR < view.failed_at <= now:
                 raise StoreUnavailable("the database did not answer a moment ago")
+            began = self.app.clock.monotonic()
             try:
                 async with asyncio.timeout(READ_SECONDS):
                     values = await page.read(self, asked)
@@ -152,7 +161,8 @@ class Dashboard:
                 part: Part.of(frame.render(f"{page.name}/{part}.html", asked=asked, **values))
                 for part in page.parts
             }
-            view.drawn = Drawn(now, parts, values)
+            took = timedelta(seconds=self.app.clock.monotonic() - began)
+            view.drawn = Drawn(now, parts, values, min(max(FRESH_FOR, REST * took), LONGEST_REST))
             return view.drawn
 
     def _view(self, page: Page[Any], asked: Asked) -> _View:

@@ -37,8 +37,12 @@ async function post(button) {
   try {
     const answer = await fetch(button.dataset.post, { method: "POST", headers, body: button.dataset.body || undefined, signal: AbortSignal.timeout(20000) });
     const said = await answer.json().catch(() => null);
-    if (answer.ok) report(button.dataset.done, "good");
-    else report(reasonOf(answer.status, said), "bad");
+    if (answer.ok) {
+      report(button.dataset.done, "good");
+      follow(); // anew, to see at once what came of it
+    } else {
+      report(reasonOf(answer.status, said), "bad");
+    }
     if (answer.status === 401) document.getElementById("token")?.focus();
   } catch {
     report("The server did not answer; look again whether it was done.", "bad");
