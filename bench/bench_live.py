@@ -22,12 +22,13 @@ from alexandria.domain.quota import Account, Lane, Policy, Request
 from alexandria.stores.embedded import running_server
 from alexandria.stores.postgres import Database
 from alexandria.stores.quota import QuotaStore
-from bench_dashboard import KEY, PORT, fill, prepare
+from bench_dashboard import KEY, fill, prepare
 from measuring import be_quiet
 
 EDITIONS = 20_000
 ENTRIES = 90_000
 """Three days: the overview reads nothing older but what is kept added up."""
+PORT = 18_098
 SECONDS = 30
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -46,15 +47,17 @@ def server(url: str, folder: Path) -> Iterator[int]:
     command = [sys.executable, "-m", "alexandria", "serve", "--port", str(PORT), "--no-with-worker"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:  # noqa: S603 - ours
         try:
-            wait_until_ready()
+            wait_until_ready(process)
             yield process.pid
         finally:
             process.terminate()
 
 
-def wait_until_ready() -> None:
+def wait_until_ready(process: "subprocess.Popen[bytes]") -> None:
     """Return once the server answers. Raises TimeoutError."""
     for _ in range(600):
+        if process.poll() is not None:
+            break
         try:
             connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=1)
             connection.request("GET", "/ready")

@@ -37,6 +37,7 @@ from alexandria.stores.objects import ObjectStore
 from alexandria.stores.postgres import Connection, Database
 from alexandria.stores.quota import QuotaStore
 from conftest import SetClock, url_of
+from harvesting import daytime
 
 ISBNS = ("9780306406157", "9781861972712", "9780140328721")
 _numbers = count(1)
@@ -63,8 +64,10 @@ class Site:
 
 
 @contextmanager
-def running_site(database_url: str, data_dir: Path, clock: SetClock, **settings: str) -> Iterator[Site]:
-    """A server in a thread of its own until the block ends."""
+def running_site(
+    database_url: str, data_dir: Path, clock: SetClock, *, with_worker: bool = False, **settings: str
+) -> Iterator[Site]:
+    """A server in a thread of its own until the block ends; one with a worker goes by the machine's clock."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -74,7 +77,8 @@ def running_site(database_url: str, data_dir: Path, clock: SetClock, **settings:
 
     async def run() -> None:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
-        async with serving(config, database_url, with_worker=False, clock=clock) as server:
+        given_clock = daytime() if with_worker else clock
+        async with serving(config, database_url, with_worker=with_worker, clock=given_clock) as server:
             started.put((server.address, lambda: loop.call_soon_threadsafe(stop.set)))
             await stop.wait()
 

@@ -2,14 +2,19 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from alexandria.dashboard import views
 from alexandria.dashboard.views import FRESH_FOR
-from dashboard.sites import TOKEN
+from alexandria.sandbox.world import World
+from conftest import SetClock
+from dashboard.sites import TOKEN, new_database, running_site
+from harvesting import sandbox_of
 
 # One browser for the module, and therefore one event loop.
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
@@ -248,3 +253,37 @@ async def test_a_dead_letter_is_tried_again_and_another_discarded(browser: Any, 
         assert "is discarded" in await press(page, "Discard", "/discard", sure=True)
         site.clock.advance(FRESH_FOR)
         await page.get_by_text("There is none.").wait_for()
+
+
+async def test_a_harvest_is_seen_as_it_goes(
+    browser: Any, server_url: str, template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "FRESH_FOR", timedelta(milliseconds=100))
+    monkeypatch.setattr(views, "LONGEST_REST", timedelta(milliseconds=200))
+    world = World.invent(seed=3, authors=4, works_per_top_author=8)
+    author = next(iter(world.truth.authors.values()))
+    with new_database(server_url, template) as url:
+        async with sandbox_of(world) as sandbox:
+            settings = {
+                "isbndb_url": sandbox.url,
+                "isbndb_key": "sandbox-key",
+                "requests_per_minute": "6000",
+                "download_hosts": sandbox.covers_url.partition("://")[2].rstrip("/"),
+                "schedule": "off",
+                "alert_disk_gib": "0",
+            }
+            with running_site(url, tmp_path, SetClock(), with_worker=True, **settings) as site:
+                async with opened(browser, site, "/dashboard/runs") as page:
+                    assert await page.get_by_text("Nothing was harvested yet.").is_visible()
+                    await page.evaluate("window.isOld = true")
+                    answer = await page.request.post(
+                        f"{site.address}/api/harvest/authors", data={"authors": [author.name]}
+                    )
+                    assert answer.status == 202
+                    row = page.get_by_role("row", name=author.name)
+                    await row.get_by_text("done", exact=True).wait_for(timeout=30_000)
+                    assert "1 of 1" in await row.inner_text()
+                    assert await page.evaluate("window.isOld")  # the page was never loaded anew
+                    await row.get_by_role("link").click()
+                    units = page.locator("#summary dt:text-is('Units spent') + dd")
+                    assert int((await units.inner_text()).split()[0]) >= 1
