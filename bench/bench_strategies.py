@@ -35,7 +35,7 @@ from alexandria.sandbox.world import World
 from alexandria.stores.catalogue import CatalogueStore
 from alexandria.stores.harvests import HarvestStore
 from alexandria.stores.postgres import Database, migrate
-from measuring import NoonClock, be_quiet, server
+from measuring import NoonClock, be_quiet, copy_of, server
 
 KEY = "sandbox-key"
 SPENDS: dict[str, Any] = {"lane": Lane.BULK, "consumer": "bench"}
@@ -178,12 +178,6 @@ async def app_over(sandbox: Sandbox, url: str, budget: int, folder: Path) -> Asy
         yield app
 
 
-def copy_of(server_url: str, template: str, number: int) -> str:
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE way_{number} TEMPLATE {template}".encode())
-    return urlsplit(server_url)._replace(path=f"/way_{number}").geturl()
-
-
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--authors", type=int, default=1500)
@@ -209,7 +203,9 @@ def main() -> None:
         asyncio.run(load())
         print(f"{len(world.listed):,} editions at the provider; {options.budget:,} units for each way")
         figures = [
-            asyncio.run(measure(way, copy_of(server_url, "loaded", n), world, options.budget, folder))
+            asyncio.run(
+                measure(way, copy_of(server_url, "loaded", f"way_{n}"), world, options.budget, folder)
+            )
             for n, way in enumerate(WAYS)
         ]
         print(

@@ -56,6 +56,13 @@ def server() -> Iterator[str]:
             yield url
 
 
+def copy_of(server_url: str, template: str, name: str) -> str:
+    """The URL of a new database that begins as another one is; nobody may be connected to that one."""
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+    return urlsplit(server_url)._replace(path=f"/{name}").geturl()
+
+
 def fresh_database(server_url: str, name: str) -> str:
     """The URL of an empty, migrated database, so that no part of a run sees what another left behind."""
     with psycopg.connect(server_url, autocommit=True) as connection:

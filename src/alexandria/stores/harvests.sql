@@ -76,7 +76,7 @@ SELECT run.id, items, done, failed, partial, running, units_kept + units_charged
          FROM quota_reservations AS reservation
         -- From `run/` to just before `run0`, the sign after the slash; what other programs call their jobs is not the run's.
         WHERE reservation.job ~>=~ (run.id || '/') AND reservation.job ~<~ (run.id || '0')
-          AND reservation.consumer = harvester.consumer) AS spent
+          AND reservation.consumer = harvester.consumer AND reservation.provider = harvester.provider) AS spent
  WHERE run.id = ANY(%(ids)s)
 
 -- name: list_items
