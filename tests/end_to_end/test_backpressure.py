@@ -3,6 +3,7 @@
 Latency is counted in work, not in seconds: how many rows a turn of the feeder looks at, how many jobs come before a person's.
 """
 
+import asyncio
 import os
 import socket
 import time
@@ -37,6 +38,8 @@ COVERS = 100_000
 LOW, HIGH = 50, 100
 """Of the queue, small so that it is full and empty again many times within the test."""
 FETCHED = 300
+PATIENCE_SECONDS = 80
+"""For a worker whose end does not come: the limit of a whole test would be taken for the failure of a job."""
 MOST_GROWTH = 150 * 1024 * 1024
 """Bytes: the pictures in work and libraries' own caches. A hundred thousand jobs or rows held in memory would show."""
 
@@ -194,7 +197,8 @@ async def test_a_hundred_thousand_covers_leave_queue_memory_and_latency_bounded(
     await site.wish([first])
     worker = Worker(site.app, runs=frozenset())
     before = resident_bytes()
-    await work_until(worker, is_done)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await work_until(worker, is_done)
     assert resident_bytes() - before < MOST_GROWTH
 
     assert wished[0][0] == 200
@@ -286,7 +290,8 @@ async def test_a_worker_whose_disk_is_short_leaves_covers_to_others_and_spends_n
                     row = await cursor.fetchone()
                 return bool(row and row[0])
 
-            await work_until(Worker(app, runs=frozenset()), were_put_back)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await work_until(Worker(app, runs=frozenset()), were_put_back)
             async with app.database.connection() as connection:
                 rows = await (
                     await connection.execute(
