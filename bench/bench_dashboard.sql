@@ -6,7 +6,7 @@ SELECT n AS place, initcap(substr('bdfghklmnprstv', 1 + n %% 14, 1) || (ARRAY['a
                   || substr('lmnrstdg', 1 + n / 70 %% 8, 1) || (ARRAY['a', 'e', 'o', 'y', 'en'])[1 + n / 560 %% 5]) AS word
   FROM generate_series(0, 2799) AS n
 
--- name: isbn_of
+-- name: isbns
 CREATE FUNCTION bench_isbn(n int) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT stem || (10 - (SELECT sum(substr(stem, place, 1)::int * CASE WHEN place %% 2 = 1 THEN 1 ELSE 3 END)
                             FROM generate_series(1, 12) AS place) %% 10) %% 10
@@ -139,6 +139,10 @@ SELECT span_at, 'alexandria_provider_call_seconds' || sample, jsonb_build_object
        (SELECT '_bucket' AS sample, jsonb_build_object('le', le) AS labels
           FROM unnest(ARRAY['0.05', '0.1', '0.2', '0.35', '0.5', '0.75', '1.0', '2.0', '5.0', '10.0', '30.0', '100.0', '+Inf']) AS le
          UNION ALL VALUES ('_count', '{}'::jsonb), ('_sum', '{}'::jsonb)) AS samples
+
+-- name: days
+INSERT INTO meter_days (day, sample, labels, value)
+SELECT (span_at AT TIME ZONE 'UTC')::date, sample, labels, sum(value) FROM meter_spans GROUP BY 1, 2, 3
 
 -- name: forget
 DROP TABLE bench_words

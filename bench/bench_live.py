@@ -23,14 +23,13 @@ from alexandria.stores.embedded import running_server
 from alexandria.stores.postgres import Database
 from alexandria.stores.quota import QuotaStore
 from bench_dashboard import KEY, fill, prepare
-from measuring import be_quiet
+from measuring import be_quiet, postgres_of, spent
 
 EDITIONS = 20_000
 ENTRIES = 90_000
 """Three days: the overview reads nothing older but what is kept added up."""
 PORT = 18_098
 SECONDS = 30
-TICK = os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -66,37 +65,6 @@ def wait_until_ready(process: "subprocess.Popen[bytes]") -> None:
         except OSError:
             time.sleep(0.1)
     raise TimeoutError("the server did not start")
-
-
-def postgres_of(folder: Path) -> list[int]:
-    """The process ids of a cluster: its postmaster and what it has started."""
-    first = int(next(folder.rglob("postmaster.pid")).read_text("utf-8").split()[0])
-    running = (int(each.name) for each in Path("/proc").iterdir() if each.name.isdigit())
-    return [first, *(pid for pid in running if parent_of(pid) == first)]
-
-
-def parent_of(pid: int) -> int | None:
-    """Which process started one; None when there is none any more."""
-    try:
-        return int(stat(pid)[1])
-    except OSError:
-        return None
-
-
-def stat(pid: int) -> list[str]:
-    """What proc(5) says after the process's name."""
-    return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
-
-
-def spent(pids: list[int]) -> float:
-    """Seconds of a processor that processes have had, those of children that have ended included."""
-    seconds = 0
-    for pid in pids:
-        try:
-            seconds += sum(map(int, stat(pid)[11:15]))
-        except OSError:
-            continue
-    return seconds / TICK
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import multiprocessing
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -75,3 +76,39 @@ def fresh_database(server_url: str, name: str) -> str:
 
     asyncio.run(prepare())
     return url
+
+
+# What processes have cost
+
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def postgres_of(folder: Path) -> list[int]:
+    """The process ids of a cluster: its postmaster and what it has started."""
+    first = int(next(folder.rglob("postmaster.pid")).read_text("utf-8").split()[0])
+    running = (int(each.name) for each in Path("/proc").iterdir() if each.name.isdigit())
+    return [first, *(pid for pid in running if parent_of(pid) == first)]
+
+
+def parent_of(pid: int) -> int | None:
+    """Which process started one; None when there is none any more."""
+    try:
+        return int(stat(pid)[1])
+    except OSError:
+        return None
+
+
+def stat(pid: int) -> list[str]:
+    """What proc(5) says after the process's name."""
+    return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+
+
+def spent(pids: list[int]) -> float:
+    """Seconds of a processor that processes have had, those of children that have ended included."""
+    seconds = 0
+    for pid in pids:
+        try:
+            seconds += sum(map(int, stat(pid)[11:15]))
+        except OSError:
+            continue
+    return seconds / TICK

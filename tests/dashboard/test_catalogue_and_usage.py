@@ -87,12 +87,12 @@ def test_pictures_have_their_place_before_they_are_there(site: Any) -> None:
 def test_a_search_is_read_on_where_it_ended(site: Any) -> None:
     seen: list[str] = []
     address: str | None = f"{SEARCH}?q=lamp+WITH&by=title"
-    while address:
+    while address and len(seen) < LAMPS:
         _, _, html = get(site.address, address)
         seen += re.findall(r"<h3>(A lamp with[^<]+)</h3>", html)
         found = re.search(r'<a href="(\?[^"]+)" rel="next">', html)
         address = f"{SEARCH}{found[1].replace('&amp;', '&')}" if found else None
-    assert len(seen) == len(set(seen)) == LAMPS
+    assert (address, len(seen), len(set(seen))) == (None, LAMPS, LAMPS)
 
 
 @pytest.mark.parametrize(
@@ -128,13 +128,13 @@ def test_what_is_looked_for_is_text_and_never_markup(site: Any) -> None:
 def test_every_doubt_is_shown_once(site: Any) -> None:
     seen: list[str] = []
     address: str | None = "/dashboard/catalogue/reviews"
-    while address:
+    while address and len(seen) <= DOUBTS:
         _, _, html = get(site.address, address)
         assert f"{DOUBTS + 1} in all" in words(html)
         seen += re.findall(r"q=(a\+name\+\d+|\d{13})&amp;by=", html)
         found = re.search(r'<a href="(\?after=[^"]+)" rel="next">', html)
         address = f"/dashboard/catalogue/reviews{found[1]}" if found else None
-    assert len(seen) == len(set(seen)) == DOUBTS + 1
+    assert (address, len(seen), len(set(seen))) == (None, DOUBTS + 1, DOUBTS + 1)
     assert seen[0] == ISBN
 
 
