@@ -182,12 +182,12 @@ async def give_token(page: Any, token: str) -> None:
 
 async def press(page: Any, name: str, path: str, *, sure: bool = False) -> str:
     """Press a button that posts to a path; returns what is said then."""
-    await page.evaluate("document.getElementById('outcome').hidden = true")
+    await page.evaluate("document.getElementById('outcome').replaceChildren()")
     async with page.expect_response("**" + path):
         await page.get_by_role("button", name=name, exact=True).first.click()
         if sure:
             await page.locator("#confirm").get_by_role("button", name=name, exact=True).click()
-    await page.locator("#outcome:not([hidden])").wait_for()
+    await page.locator("#outcome:not(:empty)").wait_for()
     said: str = await page.locator("#outcome").inner_text()
     return said
 

@@ -10,11 +10,14 @@ from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from alexandria.api.edge import Edge
 from alexandria.api.security import Rules
 from alexandria.dashboard import live
+from alexandria.dashboard.views import FRESH_FOR
 from conftest import SetClock
 from dashboard.sites import new_database, running_site
 
@@ -91,6 +94,23 @@ def eventually_following(site: Any) -> Iterator[HTTPResponse]:
                 yield answer
                 return
     pytest.fail("a viewer who left is still counted")
+
+
+def test_a_database_that_is_away_is_told_once_and_so_is_its_return(
+    bare_site: Any, quick: None, server_url: str
+) -> None:
+    name = conninfo_to_dict(bare_site.database_url)["dbname"]
+    with following(bare_site) as answer, psycopg.connect(server_url, autocommit=True) as connection:
+        assert read_event(answer)[0] == "parts"
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+        )
+        bare_site.clock.advance(FRESH_FOR)
+        assert read_event(answer) == ("trouble", {"reason": "The database does not answer."})
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+        bare_site.clock.advance(FRESH_FOR)
+        assert read_event(answer)[0] == "parts"
 
 
 def test_a_run_that_there_is_not_is_not_followed(site: Any) -> None:

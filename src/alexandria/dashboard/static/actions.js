@@ -5,11 +5,14 @@ const KEPT = "alexandria-token"; // in the tab's own store: gone with the tab
 const outcome = document.getElementById("outcome");
 const dialog = document.getElementById("confirm");
 const form = document.getElementById("token-form");
+const SHOWN = 30000; // the page itself shows what came of it, too
+let shownUntil = 0;
 
 function report(text, tone) {
-  outcome.hidden = false;
+  clearTimeout(shownUntil);
   outcome.className = `outcome ${tone}`;
   outcome.textContent = text;
+  shownUntil = setTimeout(() => outcome.replaceChildren(), SHOWN);
 }
 
 // Asks a question and waits for the answer; Escape is a no.
