@@ -96,12 +96,14 @@ async def test_a_count_of_works_is_right_whatever_is_absorbed_at_once(database: 
 # Translations
 
 
-ORIGINAL = record(ONE, "The Salt Road", "Edda Vale", language="en")
-TRANSLATION = record(
-    OTHER, "Die Salzstraße", "Edda Vale", language="de", other_isbns=[{"isbn": ONE, "binding": "Hardcover"}]
-)
+def related(*isbns: str) -> list[dict[str, str]]:
+    return [{"isbn": isbn, "binding": "Hardcover"} for isbn in isbns]
+
+
+ORIGINAL = record(ONE, "The Salt Road", "Edda Vale", language="en", other_isbns=related(OTHER, THIRD))
+TRANSLATION = record(OTHER, "Die Salzstraße", "Edda Vale", language="de", other_isbns=related(ONE, THIRD))
 OTHER_TRANSLATION = record(
-    THIRD, "La Route du sel", "Edda Vale", language="fr", other_isbns=[{"isbn": ONE, "binding": "Hardcover"}]
+    THIRD, "La Route du sel", "Edda Vale", language="fr", other_isbns=related(ONE, OTHER)
 )
 
 

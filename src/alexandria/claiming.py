@@ -5,16 +5,21 @@ bears or names. Whoever comes second waits for the first one's transaction and t
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
+
+import structlog
 
 from alexandria.domain import matching
 from alexandria.domain.catalogue import EditionFacts
 from alexandria.domain.isbn import Isbn
-from alexandria.domain.leads import Lead, are_told_apart
+from alexandria.domain.leads import Lead, are_told_apart, strongest
 from alexandria.domain.matching import Matcher, Person, Placement, Review
 from alexandria.domain.merging import Merged
 from alexandria.domain.titles import title_key, titles_agree
 from alexandria.stores.catalogue import CatalogueStore, Claim
 from alexandria.stores.leads import LeadClaim, LeadStore
+
+log = structlog.get_logger()
 
 
 class Claiming:
@@ -61,25 +66,31 @@ class Claiming:
                 for person in matching.writers(persons[edition])
             ]
 
-        def leads() -> list[LeadClaim]:
-            return [
-                LeadClaim(person.handle, isbn, Lead(works[edition], facts.language))
+        def leads() -> dict[str, list[LeadClaim]]:
+            # Under the first writer alone: whoever looks for them looks under each of an edition's writers.
+            return {
+                edition: [
+                    LeadClaim(person.handle, isbn, Lead(works[edition], facts.language))
+                    for person in matching.writers(persons[edition])[:1]
+                    for isbn in (*matching.identities(facts), *facts.related)
+                ]
                 for edition in sorted(works)
                 if (facts := merged[edition].facts).language and may_lead(facts)
-                for person in matching.writers(persons[edition])
-                for isbn in (*matching.identities(facts), *facts.related)
-            ]
+            }
 
         await self._store.save_work_titles(titles())
-        await self._leads.save(leads())
+        await self._leads.save(chain.from_iterable(leads().values()))
         by_title = await self._find_earlier_titles(titles())
         self._moves = await self._find_earlier_leads(leads(), self._new - by_title.keys()) | by_title
-        works.update({key: self._moves[work] for key, work in works.items() if work in self._moves})
+        moved = {key for key, work in works.items() if work in self._moves}
+        works.update({key: self._moves[works[key]] for key in moved})
         self._new -= await self._store.delete_works_without_editions(sorted(self._moves))
-        if self._moves:
+        if moved:
             # The claims of a work that was taken back went with it.
             await self._store.save_work_titles(titles())
-            await self._leads.save(leads())
+            await self._leads.save(
+                claim for key, claims in leads().items() if key in moved for claim in claims
+            )
         await self._store.save_work_authors(
             {
                 "work_key": works[key],
@@ -114,27 +125,35 @@ class Claiming:
                 self._matcher.twins.append((ours.work_key, other.work_key))
         return moves
 
-    async def _find_earlier_leads(self, claims: Sequence[LeadClaim], new: Collection[str]) -> dict[str, str]:
+    async def _find_earlier_leads(
+        self, claims: Mapping[str, Sequence[LeadClaim]], new: Collection[str]
+    ) -> dict[str, str]:
         """Those of our new works to which another worker's edition in another language led at the same moment -> its work.
 
         Where our work is not new, the two are twins.
         """
-        found = await self._leads.find({each.person for each in claims}, {each.isbn for each in claims}, ())
+        ours = [each for said in claims.values() for each in said]
+        found = await self._leads.find({each.person for each in ours}, {each.isbn for each in ours}, ())
         standing: dict[tuple[str, Isbn], Lead] = {(each.person, each.isbn): each.lead for each in found}
-        others: dict[str, set[str]] = {}
-        for ours in claims:
-            lead = standing.get((ours.person, ours.isbn))
-            if (
-                lead
-                and lead.language != ours.lead.language
-                and lead.work_key != ours.lead.work_key
-                # What was known before was weighed when the edition was placed.
-                and not self._matcher.knew_lead(ours.person, ours.isbn, lead)
-            ):
-                others.setdefault(ours.lead.work_key, set()).add(lead.work_key)
-        alone = {work: led.pop() for work, led in others.items() if len(led) == 1}
-        self._matcher.twins += [pair for pair in alone.items() if pair[0] not in new]
-        return {work: other for work, other in alone.items() if work in new}
+        moves: dict[str, str] = {}
+        for said in claims.values():
+            leading: dict[str, set[Isbn]] = {}
+            unknown: set[str] = set()
+            for each in said:
+                lead = standing.get((each.person, each.isbn))
+                if lead and lead.language != each.lead.language and lead.work_key != each.lead.work_key:
+                    leading.setdefault(lead.work_key, set()).add(each.isbn)
+                    if not self._matcher.knew_lead(each.person, each.isbn, lead):
+                        unknown.add(lead.work_key)
+            led = strongest(leading)
+            # What was known before was weighed when the edition was placed.
+            if len(led) == 1 and led[0] in unknown:
+                work = said[0].lead.work_key
+                if work in new:
+                    moves.setdefault(work, led[0])
+                else:
+                    self._matcher.twins.append((work, led[0]))
+        return moves
 
     async def merge_twins(self) -> None:
         """Merge works that turned out to be one, unless they have different titles in one language."""
@@ -151,7 +170,8 @@ class Claiming:
                 continue  # merged by somebody else at this moment
             titles = await self._leads.find_titles(into, work)
             if not are_told_apart(titles[into], titles[work]):
-                await self._leads.merge(work, into)
+                editions = await self._leads.merge(work, into)
+                log.info("works.merged", work=work, into=into, editions=editions)
                 self._moves[work] = into
                 self._new.discard(work)
 
@@ -162,5 +182,5 @@ class Claiming:
 
 
 def may_lead(facts: EditionFacts) -> bool:
-    """Whether related ISBNs may tell the edition's work: not where the record names it."""
-    return facts.language is not None and not facts.work_keys
+    """Whether related ISBNs say something of the edition's work: not where a record names it and none names relatives."""
+    return facts.language is not None and bool(facts.related or not facts.work_keys)

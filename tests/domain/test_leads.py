@@ -1,6 +1,7 @@
 """Leads: when a related ISBN shows that two editions in two languages are one work, and when it doesn't."""
 
 from datetime import UTC, datetime
+from itertools import permutations
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from alexandria.domain.leads import are_told_apart
 from alexandria.domain.matching import Known, KnownAuthor, Matcher
 from alexandria.domain.names import name_key
 
-ONE, OTHER, THIRD = Isbn("9780140328721"), Isbn("9780261102217"), Isbn("9780306406157")
+ONE, OTHER, THIRD, FOURTH = map(Isbn, ("9780140328721", "9780261102217", "9780306406157", "9781861972712"))
 VALE = "Edda Vale"
 
 
@@ -37,22 +38,20 @@ def works_of(*editions: tuple[SourceRecord, EditionFacts]) -> list[str]:
     return [placing.place(*each).work_key for each in editions]
 
 
-ORIGINAL = edition(ONE, "The Salt Road", "eng")
+ORIGINAL = edition(ONE, "The Salt Road", "eng", OTHER)
 TRANSLATION = edition(OTHER, "Die Salzstraße", "deu", ONE)
 
 
-def test_a_translation_whose_record_names_the_original_joins_its_work() -> None:
-    original, translation = works_of(ORIGINAL, TRANSLATION)
-    assert original == translation
+def test_a_translation_and_its_original_that_name_each_other_are_one_work() -> None:
+    for pair in permutations([ORIGINAL, TRANSLATION]):
+        one, other = works_of(*pair)
+        assert one == other
 
 
-def test_an_original_joins_the_translation_that_named_it() -> None:
-    translation, original = works_of(TRANSLATION, ORIGINAL)
-    assert original == translation
-
-
-def test_two_translations_that_name_the_same_original_are_one_work() -> None:
-    one, other = works_of(TRANSLATION, edition(THIRD, "La Route du sel", "fra", ONE))
+def test_two_translations_are_one_work_before_the_original_is_known() -> None:
+    one, other = works_of(
+        edition(OTHER, "Die Salzstraße", "deu", ONE), edition(THIRD, "La Route du sel", "fra", ONE, OTHER)
+    )
     assert one == other
 
 
@@ -64,24 +63,32 @@ def test_two_translations_that_name_the_same_original_are_one_work() -> None:
         edition(OTHER, "Die Salzstraße", "deu", ONE, author="Ola Brandt"),
         edition(OTHER, "The Sea Road", "eng", ONE),
     ],
-    ids=["no lead", "no language", "nobody in common", "the same language"],
+    ids=["one lead", "no language", "nobody in common", "the same language"],
 )
-def test_a_lead_alone_proves_nothing(translation: tuple[SourceRecord, EditionFacts]) -> None:
+def test_leads_alone_prove_nothing(translation: tuple[SourceRecord, EditionFacts]) -> None:
     original, other = works_of(ORIGINAL, translation)
     assert original != other
 
 
+def test_a_mistaken_lead_joins_nothing_in_whatever_order_records_come() -> None:
+    mistaken = edition(THIRD, "Die Hafenlieder", "deu", ONE)
+    for order in permutations([ORIGINAL, TRANSLATION, mistaken]):
+        works = dict(zip([record.key for record, _ in order], works_of(*order), strict=True))
+        assert works[str(ONE)] == works[str(OTHER)] != works[str(THIRD)]
+
+
 def test_a_work_that_bears_another_title_in_the_language_is_not_meant() -> None:
-    box = edition(THIRD, "Die große Kassette", "deu", ONE)
+    box = edition(THIRD, "Die große Kassette", "deu", ONE, OTHER)
     original, translation, other = works_of(ORIGINAL, TRANSLATION, box)
     assert original == translation != other
 
 
 def test_where_most_isbns_lead_the_work_is() -> None:
-    second = edition(THIRD, "The Salt Road", "eng")
-    stray = edition(Isbn("9781861972712"), "Harbours", "eng")
-    translation = edition(OTHER, "Die Salzstraße", "deu", ONE, THIRD, Isbn("9781861972712"))
-    original, _, harbours, translated = works_of(ORIGINAL, second, stray, translation)
+    stray = edition(FOURTH, "Harbours", "eng", OTHER)
+    translation = edition(OTHER, "Die Salzstraße", "deu", ONE, THIRD, FOURTH)
+    original, _, harbours, translated = works_of(
+        ORIGINAL, edition(THIRD, "The Salt Road", "eng"), stray, translation
+    )
     assert translated == original != harbours
 
 
@@ -91,7 +98,7 @@ def test_between_two_works_nothing_is_decided_and_a_person_is_told() -> None:
         placing.place(*each).work_key
         for each in (
             ORIGINAL,
-            edition(THIRD, "Harbours", "eng"),
+            edition(THIRD, "Harbours", "eng", OTHER),
             edition(OTHER, "Die Salzstraße", "deu", ONE, THIRD),
         )
     ]

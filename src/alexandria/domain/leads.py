@@ -1,18 +1,21 @@
 """Translations: other ISBNs that a record names as related lead to its work, where title and language differ.
 
 A provider's list of related ISBNs is a lead, no proof (contracts/isbndb.md, section 9): a box, a companion or a mistake stands in it as
-well. So a lead joins two editions only together with a person in common, between two languages that are both known, when the work
-bears no other title in the edition's own language, and more of its ISBNs are named than of any other.
+well. So two ISBNs have to lead to the work, as two records that name each other do; together with a person in common, between two
+languages that are both known, when the work bears no other title in the edition's own language, and fewer lead to any other work.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from alexandria.domain.isbn import Isbn
 from alexandria.domain.titles import titles_agree
 
-MOST_LEADS = 20
-"""That are read of one record: a popular book has hundreds of editions, and any one of them would do."""
+MOST_LEADS = 8
+"""That are read of one record, the least ISBNs: a popular book has hundreds of editions, and all of them then name the same ones."""
+
+LEAST_LEADS = 2
+"""One may be a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +48,11 @@ class Leads:
         for handle in handles:
             for isbn in isbns:
                 for lead in self.of_isbn.get((handle, isbn), ()):
-                    if lead.language != language and self._may_be_called(lead.work_key, language, title):
+                    if lead.language != language:
                         leading.setdefault(lead.work_key, set()).add(isbn)
-        most = max(map(len, leading.values()), default=0)
-        return sorted(work for work, found in leading.items() if len(found) == most)
+        return strongest(
+            {work: found for work, found in leading.items() if self._may_be_called(work, language, title)}
+        )
 
     def _may_be_called(self, work: str, language: str, title: str) -> bool:
         return all(titles_agree(each, title) for each in self.titles.get((work, language), ()))
@@ -63,6 +67,12 @@ class Leads:
             for isbn in isbns:
                 self.of_isbn.setdefault((handle, isbn), set()).add(Lead(work_key, language))
         self.titles.setdefault((work_key, language), []).append(title)
+
+
+def strongest(leading: Mapping[str, Collection[Isbn]]) -> list[str]:
+    """Of works and the ISBNs that lead to each: those to which most lead, if enough do."""
+    most = max(map(len, leading.values()), default=0)
+    return sorted(work for work, found in leading.items() if len(found) == most >= LEAST_LEADS)
 
 
 def are_told_apart(one: Mapping[str, Sequence[str]], other: Mapping[str, Sequence[str]]) -> bool:

@@ -156,10 +156,11 @@ class Matcher:
         edition_key = edition.key if edition else self._new_edition_key(record, facts)
         work_title = title_key(facts.title, facts.subtitle) if facts.title else ""
         persons = self.resolve(facts)
+        led = self._follow_leads(facts, writers(persons))
         if edition:
             work_key, claims_title = edition.work_key, True
         else:
-            work_key, claims_title = self._find_work(facts, persons, work_title, edition_key)
+            work_key, claims_title = self._find_work(facts, persons, work_title, edition_key, led)
         placement = Placement(
             record_key=record.key,
             edition_key=edition_key,
@@ -173,7 +174,6 @@ class Matcher:
                 isbn for isbn in identities(facts) if not self._known.editions_of_isbn.get(isbn)
             ),
         )
-        led = self._follow_leads(facts, writers(persons)) if work_key in self._known.works else []
         if len(led) == 1 and led[0] != work_key:
             # The translation came first and made a work of its own.
             self.twins.append((work_key, led[0]))
@@ -252,9 +252,14 @@ class Matcher:
         return Person(contribution, author, author, Evidence.NAME, is_new=True)
 
     def _find_work(
-        self, facts: EditionFacts, persons: tuple[Person, ...], work_title: str, edition_key: str
+        self,
+        facts: EditionFacts,
+        persons: tuple[Person, ...],
+        work_title: str,
+        edition_key: str,
+        led: Sequence[str],
     ) -> tuple[str, bool]:
-        """The work's key, and whether it is the one to be found by these people and this title."""
+        """The work's key, and whether it is the one to be found by these people and this title. `led` are works that leads show."""
         for key in facts.work_keys:
             if key in self._known.works:
                 return key, True
@@ -273,7 +278,6 @@ class Matcher:
             self.reviews.append(Review("work_twins", same[0], other, reason))
         if same:
             return same[0], True
-        led = self._follow_leads(facts, people)
         if len(led) == 1:
             return led[0], not found
         for other in led[1:]:
@@ -284,6 +288,8 @@ class Matcher:
 
     def _follow_leads(self, facts: EditionFacts, people: Sequence[Person]) -> list[str]:
         """The works of these people that this may be a translation of, as far as related ISBNs tell."""
+        if facts.language is None or not self._known.leads.of_isbn:
+            return []
         handles = [handle for each in people for handle in self._handles(each)]
         isbns = (*identities(facts), *facts.related)
         return self._known.leads.works_of(handles, isbns, facts.language, whole_title(facts))
@@ -323,7 +329,7 @@ class Matcher:
                 if all(each.key != person.author_key for each in bearers):
                     bearers.append(KnownAuthor(person.author_key, is_identified=False))
         known.leads.add(
-            [each.handle for each in writers(placement.persons)],
+            [each.handle for each in writers(placement.persons)[:1]],
             (*identities(facts), *facts.related),
             placement.work_key,
             facts.language,

@@ -333,7 +333,7 @@ class _BookReader:
                 continue
             if str(isbn) != self._record.key and not isbn.is_reserved:
                 found[isbn] = None
-        return tuple(found)[:MOST_LEADS]
+        return tuple(sorted(found, key=str)[:MOST_LEADS])
 
     def _cover_url(self) -> str | None:
         text = (self._text("image") or "").strip()

@@ -91,8 +91,12 @@ class LeadStore:
             found[work].setdefault(language, []).append(title)
         return found
 
-    async def merge(self, work: str, into: str) -> None:
-        """Put a work's editions and claims into another work, to which its key leads from now on. The caller has locked the work."""
-        asked = {"key": work, "into": into}
-        await self._connection.execute(queries.merge_work, asked)
+    async def merge(self, work: str, into: str) -> list[str]:
+        """Put a work's editions and claims into another work, to which its key leads from now on. The caller has locked the work.
+
+        Returns the keys of the editions.
+        """
+        cursor = await self._connection.execute(queries.merge_work, {"key": work, "into": into})
+        row = await cursor.fetchone()
         await self._connection.execute(queries.delete_merged_work, {"key": work})
+        return list(row[0]) if row else []

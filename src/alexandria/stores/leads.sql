@@ -27,7 +27,7 @@ SELECT DISTINCT work_key, language, concat_ws(': ', title, subtitle) AS title
 
 -- name: merge_work
 WITH editions_moved AS (
-    UPDATE editions SET work_key = %(into)s, updated_at = now() WHERE work_key = %(key)s
+    UPDATE editions SET work_key = %(into)s, updated_at = now() WHERE work_key = %(key)s RETURNING key
 ), titles_moved AS (
     -- What claims the work's own title has to say so now.
     UPDATE work_titles
@@ -52,8 +52,10 @@ WITH editions_moved AS (
     UPDATE authors SET works_count = works_count - 1
      WHERE key IN (SELECT author_key FROM authors_left EXCEPT SELECT author_key FROM authors_joined)
 )
-INSERT INTO work_redirects (key, work_key) VALUES (%(key)s, %(into)s)
-ON CONFLICT (key) DO UPDATE SET work_key = excluded.work_key
+INSERT INTO work_redirects (key, work_key, editions)
+SELECT %(key)s, %(into)s, coalesce(array_agg(key ORDER BY key), '{}') FROM editions_moved
+ON CONFLICT (key) DO UPDATE SET work_key = excluded.work_key, editions = excluded.editions, merged_at = excluded.merged_at
+RETURNING editions
 
 -- name: delete_merged_work
 DELETE FROM works WHERE key = %(key)s

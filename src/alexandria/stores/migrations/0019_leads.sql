@@ -16,8 +16,10 @@ CREATE INDEX work_leads_work ON work_leads (work_key);
 CREATE TABLE work_redirects (
     key       text PRIMARY KEY,
     work_key  text NOT NULL REFERENCES works ON DELETE CASCADE,
+    editions  text[] NOT NULL,
     merged_at timestamptz NOT NULL DEFAULT now()
 );
+COMMENT ON COLUMN work_redirects.editions IS 'what was moved: with their records it says why, and is what a person needs to take it back';
 CREATE INDEX work_redirects_work ON work_redirects (work_key);
 
 ALTER TABLE work_titles ADD COLUMN title text;
