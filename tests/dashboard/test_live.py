@@ -70,7 +70,7 @@ async def test_while_nothing_changes_there_is_only_a_sign_of_life(
         assert [read_event(answer), read_event(answer)] == 2 * [("comment", "nothing new")]
 
 
-async def test_however_many_follow_a_page_it_is_read_once(site: Any) -> None:
+async def test_two_who_follow_a_page_are_told_the_same(site: Any) -> None:
     with following(site) as one, following(site) as other:
         assert read_event(one) == read_event(other)
         await site.write("UPDATE alerts SET message = 'a third message'")

@@ -30,6 +30,9 @@ PROMPT_LOOKS = 2
 SIGN_SECONDS = 15.0
 """After so long without news the viewer gets a sign of life."""
 
+SEND_SECONDS = 10.0
+"""A viewer that takes nothing for so long makes room for others."""
+
 MOST_VIEWERS = 100
 """Of one process; further ones are asked to come again."""
 
@@ -93,9 +96,14 @@ class EventStream(Response):
         try:
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             async for event in self._events({gone, stopping}):
-                await send({"type": "http.response.body", "body": event, "more_body": True})
+                async with asyncio.timeout(SEND_SECONDS):
+                    await send({"type": "http.response.body", "body": event, "more_body": True})
             with suppress(OSError):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except TimeoutError:
+            log.info(
+                "dashboard.unfollowed", page=self._following.page.name, reason="nobody takes what is sent"
+            )
         finally:
             dashboard.viewers -= 1
             gone.cancel()

@@ -28,9 +28,12 @@ however much there is to read."""
 LONGEST_REST = timedelta(seconds=10)
 
 READ_SECONDS = 5.0
-"""Whoever looks at a page learns within this time that the database does not answer."""
+"""Whoever looks at a page learns within this time that the database does not answer, or that too many look at once."""
 
-MOST_REMEMBERED = 64
+READINGS_AT_ONCE = 4
+"""Views that are read at the same time: however many look, most connections of the pool stay for the API."""
+
+MOST_REMEMBERED = 128
 """Views of which the last reading is kept, some ten kilobytes each; the one that was looked at longest ago is forgotten first."""
 
 
@@ -100,9 +103,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A page as of `read_at`."""
+    """A page as of `read_at`, when its reading began; it is fresh from when that had ended."""
 
     read_at: datetime
+    drawn_at: datetime
     parts: Mapping[str, Part]
     values: Mapping[str, object]
     rest: timedelta
@@ -129,6 +133,7 @@ class Dashboard:
     """How many follow a page live."""
     _views: OrderedDict[tuple[str, Asked], _View] = field(default_factory=OrderedDict)
     _memories: OrderedDict[str, tuple[datetime, object]] = field(default_factory=OrderedDict)
+    _reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READINGS_AT_ONCE))
 
     async def remember(self, name: str, span: timedelta, read: Callable[[], Awaitable[Memory]]) -> Memory:
         """What `read` returned within the last `span`: for what takes long to read and changes slowly."""
@@ -142,28 +147,39 @@ class Dashboard:
     async def see(self, page: Page[Any], asked: Asked, *, is_patient: bool = False) -> Drawn:
         """A page as it is now, at most `FRESH_FOR` old, or as old as the patient allow. Raises StoreUnavailable and what `read` raises."""
         view = self._view(page, asked)
-        async with view.reading:
-            now = self.app.clock.now()
-            fresh_for = view.drawn.rest if is_patient and view.drawn else FRESH_FOR
-            if view.drawn is not None and now - fresh_for < view.drawn.read_at <= now:
+        try:
+            async with asyncio.timeout(READ_SECONDS), view.reading:
+                now = self.app.clock.now()
+                fresh_for = view.drawn.rest if is_patient and view.drawn else FRESH_FOR
+                if view.drawn is not None and now - fresh_for < view.drawn.drawn_at <= now:
+                    return view.drawn
+                if view.failed_at is not None and now - FRESH_FOR < view.failed_at <= now:
+                    raise StoreUnavailable("the database did not answer a moment ago")
+                try:
+                    view.drawn = await self._read(page, asked)
+                except StoreUnavailable:
+                    # Those who wait behind the lock are not to wait as long again, one after the other.
+                    view.failed_at = self.app.clock.now()
+                    raise
                 return view.drawn
-            if view.failed_at is not None and now - FRESH_FOR < view.failed_at <= now:
-                raise StoreUnavailable("the database did not answer a moment ago")
-            began = self.app.clock.monotonic()
-            try:
-                async with asyncio.timeout(READ_SECONDS):
-                    values = await page.read(self, asked)
-            except (StoreUnavailable, TimeoutError) as error:
-                # Those who wait behind the lock are not to wait as long again, one after the other.
-                view.failed_at = self.app.clock.now()
-                raise StoreUnavailable(f"the dashboard could not be read: {error}") from error
+        except TimeoutError as error:
+            view.failed_at = self.app.clock.now()
+            reason = "the database is slow, or too many look at once"
+            raise StoreUnavailable(
+                f"the dashboard could not be read within {READ_SECONDS:g} s: {reason}"
+            ) from error
+
+    async def _read(self, page: Page[Any], asked: Asked) -> Drawn:
+        async with self._reading:
+            began, read_at = self.app.clock.monotonic(), self.app.clock.now()
+            values = await page.read(self, asked)
             parts = {
                 part: Part.of(frame.render(f"{page.name}/{part}.html", asked=asked, **values))
                 for part in page.parts
             }
             took = timedelta(seconds=self.app.clock.monotonic() - began)
-            view.drawn = Drawn(now, parts, values, min(max(FRESH_FOR, REST * took), LONGEST_REST))
-            return view.drawn
+        rest = min(max(FRESH_FOR, REST * took), LONGEST_REST)
+        return Drawn(read_at, self.app.clock.now(), parts, values, rest)
 
     def _view(self, page: Page[Any], asked: Asked) -> _View:
         key = (page.name, asked)
