@@ -69,7 +69,7 @@ async def test_doubts_come_in_parts_without_a_gap(connection: Connection) -> Non
         " FROM generate_series(1, 10) AS n"
     )
     reports, seen, last = CatalogueReports(connection), [], BEFORE_ALL
-    while part := await reports.list_reviews(after=last, limit=3):
+    while (part := await reports.list_reviews(after=last, limit=3)) and len(seen) < 20:
         seen += [each.subject for each in part]
         last = part[-1]
     assert seen == ["1", "2", "3", "4", "5", "6", "7", "10", "8", "9"]
