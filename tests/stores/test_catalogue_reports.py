@@ -68,7 +68,8 @@ async def test_doubts_come_in_parts_without_a_gap(connection: Connection) -> Non
         " SELECT 'name_shared', n, 'r', timestamptz '2026-11-23 12:00Z' - n / 4 * interval '1 hour'"
         " FROM generate_series(1, 10) AS n"
     )
-    reports, seen, last = CatalogueReports(connection), [], BEFORE_ALL
+    reports, last = CatalogueReports(connection), BEFORE_ALL
+    seen: list[str] = []
     while (part := await reports.list_reviews(after=last, limit=3)) and len(seen) < 20:
         seen += [each.subject for each in part]
         last = part[-1]
