@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import http.client
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -28,8 +29,17 @@ from measuring import be_quiet, postgres_of, spent
 EDITIONS = 20_000
 ENTRIES = 90_000
 """Three days: the overview reads nothing older but what is kept added up."""
-PORT = 18_098
 SECONDS = 30
+
+
+def find_port() -> int:
+    """One that nobody serves on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+PORT = find_port()
 
 
 @contextmanager
@@ -60,7 +70,7 @@ def wait_until_ready(process: "subprocess.Popen[bytes]") -> None:
         try:
             connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=1)
             connection.request("GET", "/ready")
-            if connection.getresponse().status == 200:
+            if connection.getresponse().status == 200 and process.poll() is None:
                 return
         except OSError:
             time.sleep(0.1)
