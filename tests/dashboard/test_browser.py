@@ -130,6 +130,20 @@ async def test_updates_can_be_paused(browser: Any, site: Any) -> None:
             await page.get_by_role("button", name="Go on updating").click()
 
 
+async def test_a_hidden_tab_follows_nothing(browser: Any, site: Any) -> None:
+    async with opened(browser, site) as page:
+        await page.get_by_text("Live", exact=True).wait_for()
+        for is_hidden in (True, False):
+            await page.evaluate(
+                """isHidden => {
+                  Object.defineProperty(document, "hidden", { value: isHidden, configurable: true });
+                  document.dispatchEvent(new Event("visibilitychange"));
+                }""",
+                is_hidden,
+            )
+            assert await page.evaluate("source === null") is is_hidden
+
+
 async def test_it_says_so_when_the_server_falls_silent(browser: Any, site: Any) -> None:
     async with opened(browser, site, expected=["Failed to load resource: net::ERR_FAILED"]) as page:
         await page.get_by_text("Live", exact=True).wait_for()
