@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
+from itertools import count
 
 import pytest
 from structlog.testing import capture_logs
@@ -215,19 +216,111 @@ async def test_a_backlog_is_counted_every_ten_seconds_and_keeps_its_gate_closed_
     assert seen == [True, True, False]
 
 
-async def test_items_of_open_runs_are_what_waits_paused_ones_included(
+async def test_items_wait_as_long_as_their_run_goes_on_by_itself(
     database: Database, connection: Connection, clock: SetClock
 ) -> None:
-    for run_id, items in (("a", 7), ("b", 9), ("c", 11)):
+    for run_id, items in (("running", 7), ("cancelled", 11), ("quota", 3)):
         await start_run(connection, run_id, clock.now(), items=items)
+    for cause in ("person", "ceiling", "failing", "refused"):
+        await start_run(connection, cause, clock.now(), items=40)
+        await connection.execute(
+            "UPDATE harvest_runs SET state = 'paused', pause_cause = %(cause)s WHERE id = %(cause)s",
+            {"cause": cause},
+        )
+    for run_id, kind in (("held", "gaps"), ("off", "people")):
+        await start_run(connection, run_id, clock.now(), items=40)
+        await connection.execute("UPDATE harvest_runs SET kind = %s WHERE id = %s", [kind, run_id])
     await connection.execute(
-        "UPDATE harvest_runs SET state = 'paused', pause_cause = 'person' WHERE id = 'b'"
+        "UPDATE harvesters SET paused_at = now(), pause_reason = 'later' WHERE name = 'gaps'"
     )
-    await connection.execute("UPDATE harvest_runs SET state = 'cancelled' WHERE id = 'c'")
-    await connection.execute("UPDATE harvest_items SET state = 'done' WHERE run_id = 'a' AND position = 1")
+    await connection.execute("UPDATE harvesters SET is_enabled = false WHERE name = 'people'")
+    await connection.execute("UPDATE harvest_runs SET state = 'cancelled' WHERE id = 'cancelled'")
+    await connection.execute(
+        "UPDATE harvest_runs SET state = 'paused', pause_cause = 'quota', resumes_at = now() WHERE id = 'quota'"
+    )
+    await connection.execute(
+        "UPDATE harvest_items SET state = 'done' WHERE run_id = 'running' AND position = 1"
+    )
     await measure(database, ALL_MARKS, now=clock.now())
     gates = await GateStore(connection).list_all(ALL_MARKS)
-    assert (gates[GateName.ITEMS].depth, gates[GateName.ITEMS].is_closed) == (15, False)
+    assert (gates[GateName.ITEMS].depth, gates[GateName.ITEMS].is_closed) == (9, False)
+
+
+async def refused(database: Database, clock: SetClock) -> Backlogged:
+    with pytest.raises(Backlogged) as caught:
+        await refuse_when_closed(database, GateName.ITEMS, ALL_MARKS, now=clock.now())
+    return caught.value
+
+
+async def test_who_is_refused_while_nothing_drains_is_not_told_to_come_back_soon_again_and_again(
+    database: Database, connection: Connection, clock: SetClock
+) -> None:
+    await start_run(connection, "large", clock.now(), items=40)
+    await start_run(connection, "small", clock.now(), items=3)
+    for _ in range(3):
+        problem = await refused(database, clock)
+        assert problem.gate.retry_after == timedelta(hours=1)
+        assert "run large, the largest one with 40 open items" in str(problem)
+        clock.advance(timedelta(minutes=6))
+    # Both wait for the quota: nothing is done before the first of them goes on.
+    resets_at = clock.now() + timedelta(hours=9)
+    await connection.execute(
+        "UPDATE harvest_runs SET state = 'paused', pause_cause = 'quota',"
+        " resumes_at = CASE id WHEN 'small' THEN %(at)s::timestamptz ELSE %(at)s::timestamptz + interval '1 hour' END",
+        {"at": resets_at},
+    )
+    assert (await refused(database, clock)).gate.retry_after == timedelta(hours=9)
+    # Who pauses what is named makes room.
+    await connection.execute(
+        "UPDATE harvest_runs SET pause_cause = 'person', resumes_at = NULL WHERE id = 'large'"
+    )
+    clock.advance(MEASURED_EVERY + timedelta(seconds=1))
+    await refuse_when_closed(database, GateName.ITEMS, ALL_MARKS, now=clock.now())
+
+
+async def test_what_comes_before_the_bulk_passes_a_closed_gate_by_a_share_however_much_bulk_waits(
+    database: Database, connection: Connection, clock: SetClock
+) -> None:
+    marks = {**ALL_MARKS, GateName.ITEMS: Marks(20, 40)}
+    await start_run(connection, "bulk", clock.now(), items=200)
+    await measure(database, marks, now=clock.now())
+
+    async def add(lane: Lane, items: int = 2) -> bool:
+        try:
+            async with database.transaction() as other:
+                await admit(other, GateName.ITEMS, items, marks, lane=lane, now=clock.now())
+                await start_run(other, f"{lane} {next(numbers)}", clock.now(), items=items, lane=lane)
+        except Backlogged:
+            return False
+        return True
+
+    numbers = count()
+    assert not await add(Lane.BULK)
+    with capture_logs() as logs:
+        # An eighth of 40 is 5, a quarter 10; the wish that reaches it is taken whole.
+        assert [await add(Lane.SCHEDULED) for _ in range(4)] == [True, True, True, False]
+        assert [await add(Lane.INTERACTIVE) for _ in range(3)] == [True, True, False]
+    assert logs == [], "it was closed before"
+    gate = (await GateStore(connection).list_all(marks))[GateName.ITEMS]
+    assert (gate.depth, gate.is_closed) == (210, True)
+
+
+async def test_of_many_who_come_before_the_bulk_at_once_no_more_pass_than_fill_their_share(
+    database: Database, connection: Connection, clock: SetClock
+) -> None:
+    await start_run(connection, "bulk", clock.now(), items=40)
+    await measure(database, ALL_MARKS, now=clock.now())
+
+    async def add(number: int) -> bool:
+        try:
+            async with database.transaction() as other:
+                await admit(other, GateName.ITEMS, 2, ALL_MARKS, lane=Lane.INTERACTIVE, now=clock.now())
+                await start_run(other, str(number), clock.now(), items=2, lane=Lane.INTERACTIVE)
+        except Backlogged:
+            return False
+        return True
+
+    assert sum(await asyncio.gather(*(add(n) for n in range(8)))) == 3
 
 
 async def test_the_wait_follows_from_what_was_done_in_the_last_minutes(
@@ -254,7 +347,7 @@ async def test_of_many_who_add_at_once_no_more_pass_than_fill_the_backlog(
     async def add() -> bool:
         try:
             async with database.transaction() as connection:
-                await admit(connection, GateName.ITEMS, 3, ALL_MARKS)
+                await admit(connection, GateName.ITEMS, 3, ALL_MARKS, lane=Lane.BULK, now=clock.now())
         except Backlogged:
             return False
         return True
@@ -278,13 +371,15 @@ async def test_a_wish_adds_nothing_that_is_wanted_anyway_and_what_is_refused_cha
     )
     await measure(database, ALL_MARKS, now=clock.now())
 
-    async def hasten(isbn: Isbn) -> int:
+    async def hasten(*isbns: Isbn) -> int:
         async with database.transaction() as other:
-            return len((await hasten_covers(other, [isbn], marks=ALL_MARKS, now=clock.now())).queued)
+            return len((await hasten_covers(other, isbns, marks=ALL_MARKS, now=clock.now())).queued)
 
-    assert await hasten(known[5]) == 1
+    # Somebody waits for these: a quarter of the high mark may, whatever else waits.
+    assert await hasten(*known[5:9]) == 4
     with pytest.raises(Backlogged):
         await hasten(known[0])
+    assert await hasten(known[9]) == 1
     row = await (
         await connection.execute("SELECT state FROM covers_wanted WHERE isbn13 = %s", [str(known[0])])
     ).fetchone()

@@ -185,6 +185,19 @@ async def test_the_feed_is_read_unless_the_plan_of_the_key_lacks_it(
     assert isinstance(await start(settings, connection, entry("updates"), NOW + DAY), Started)
 
 
+async def test_new_releases_come_in_however_much_bulk_waits(connection: Connection) -> None:
+    settings = config.load({"ALEXANDRIA_ISBNDB_KEY": "a-key", "ALEXANDRIA_ITEM_BACKLOG_MARKS": "4:8"})
+    await run_of(connection, await start(settings, connection, entry("authors", tier="top-100")))
+    declined = await start(settings, connection, entry("new-releases"))
+    assert isinstance(declined, Declined)
+    assert "pause or cancel run" in declined.reason
+    run = await run_of(
+        connection,
+        await start(settings, connection, entry("new-releases", Lane.SCHEDULED), NOW + timedelta(hours=1)),
+    )
+    assert run.lane == Lane.SCHEDULED
+
+
 @pytest.mark.parametrize("harvester", ["authors", "new-releases", "updates", "gaps", "missing-covers"])
 async def test_without_a_key_nothing_is_started_and_the_reason_is_told(
     connection: Connection, harvester: str

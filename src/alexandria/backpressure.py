@@ -95,28 +95,47 @@ async def measure(database: Database, marks: Mapping[GateName, Marks], *, now: d
 async def refuse_when_closed(
     database: Database, gate: GateName, marks: Mapping[GateName, Marks], *, now: datetime
 ) -> None:
-    """Raises Backlogged when a backlog is too long to add to it. Whoever adds to it asks this first, then `admit`s what it adds."""
+    """Raises Backlogged when a backlog is too long for the bulk to add to it. Whoever adds to it asks this first, then `admit`s what
+    it adds."""
     await measure(database, marks, now=now)
     async with database.connection() as connection:
-        found = (await GateStore(connection).list_all(marks))[gate]
-    if found.is_closed or found.depth >= found.marks.high:
-        raise Backlogged(found)
+        gates = GateStore(connection)
+        found = (await gates.list_all(marks))[gate]
+        if found.is_closed or found.depth >= found.marks.high:
+            raise await _refusal(gates, found, now=now)
 
 
-async def admit(connection: Connection, gate: GateName, added: int, marks: Mapping[GateName, Marks]) -> None:
-    """Count what is added to a backlog, within the caller's transaction. Raises Backlogged when its gate is closed.
+async def admit(
+    connection: Connection,
+    gate: GateName,
+    added: int,
+    marks: Mapping[GateName, Marks],
+    *,
+    lane: Lane,
+    now: datetime,
+) -> None:
+    """Count what is added to a backlog, within the caller's transaction. Raises Backlogged when its gate is closed to that lane.
 
-    An open gate takes a wish whole: what waits is at most the high mark and one wish.
+    A wish that passes is taken whole: what waits is at most the high mark and one wish, and what comes before the bulk at most its
+    share and one wish.
     """
     if added <= 0:
         return
     gates = GateStore(connection)
-    admitted = await gates.admit(gate, added, marks[gate])
-    before = (await gates.list_all(marks))[gate]
-    if admitted is None:
-        raise Backlogged(before)
-    if admitted[0]:
-        _tell(before)
+    is_closing = await gates.admit(gate, added, marks[gate], lane=lane, now=now)
+    found = (await gates.list_all(marks))[gate]
+    if is_closing is None:
+        raise await _refusal(gates, found, now=now)
+    if is_closing:
+        _tell(found)
+
+
+async def _refusal(gates: GateStore, gate: Gate, *, now: datetime) -> Backlogged:
+    found = await gates.find_largest_run(now=now) if gate.name is GateName.ITEMS else None
+    if found is None:
+        return Backlogged(gate)
+    largest, standstill = found
+    return Backlogged(replace(gate, largest=largest, standstill=standstill))
 
 
 async def read_gates(

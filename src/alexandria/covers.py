@@ -41,6 +41,7 @@ from alexandria.domain.errors import (
     StoreUnavailable,
 )
 from alexandria.domain.isbn import Isbn
+from alexandria.domain.quota import Lane
 from alexandria.stores.catalogue import CatalogueStore
 from alexandria.stores.covers import Cover, CoverStore
 from alexandria.stores.jobs import FETCH_COVER, NewJob
@@ -146,7 +147,8 @@ async def hasten_covers(
 ) -> Hastened:
     """Have the covers for these ISBNs fetched next, whatever became of them before, within the caller's transaction.
 
-    Raises Backlogged when that would add to a backlog that is too long already; what is stored or wanted anyway adds nothing.
+    Somebody waits for them, so they pass a closed gate by the interactive share. Raises Backlogged when that is taken, too; what is
+    stored or wanted anyway adds nothing.
     """
     store = CoverStore(connection)
     due = await store.list_due_of(isbns, now=now)
@@ -157,7 +159,7 @@ async def hasten_covers(
     stored = frozenset(isbn for isbn, state in states.items() if state is CoverState.STORED)
     unknown = tuple(isbn for isbn in isbns if isbn not in states)
     queued = frozenset(states) - stored
-    await admit(connection, GateName.COVERS, len(queued - due), marks)
+    await admit(connection, GateName.COVERS, len(queued - due), marks, lane=Lane.INTERACTIVE, now=now)
     if queued:
         await put_first(
             connection,

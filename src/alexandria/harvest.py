@@ -91,12 +91,12 @@ async def start_run(
 ) -> str:
     """Write the run down, within the caller's transaction; a worker's feeder hands its items out. Returns its id.
 
-    Raises Conflict when the harvester is disabled, and Backlogged when so many items are open that the `marks` allow no more;
+    Raises Conflict when the harvester is disabled, and Backlogged when so many items are open that the `marks` allow its lane no more;
     without marks it is started all the same.
     """
     await refuse_disabled(connection, plan.kind)
     if marks is not None:
-        await admit(connection, GateName.ITEMS, len(plan.targets), marks)
+        await admit(connection, GateName.ITEMS, len(plan.targets), marks, lane=lane, now=now)
     run_id = f"{now:%Y%m%d}-{secrets.token_hex(3)}"
     store = CatalogueStore(connection)
     await store.save_named_authors(

@@ -12,8 +12,10 @@ from alexandria.domain.backpressure import (
     LONGEST_WAIT,
     SHORTEST_WAIT,
     WORST_PICTURE,
+    Backlogged,
     Gate,
     GateName,
+    LargestRun,
     Marks,
     drain_per_minute,
     is_disk_short,
@@ -111,8 +113,11 @@ def test_more_waits_longer_and_a_faster_drain_shorter(
         assert retry_after(depth, marks, rate + faster) <= retry_after(depth, marks, rate)
 
 
-def test_the_wait_where_nothing_drains_is_some_minutes() -> None:
-    assert retry_after(600, Marks(250, 500), 0.0) == timedelta(minutes=5)
+def test_the_wait_where_nothing_drains_is_the_longest_one_or_until_the_quota_has_room() -> None:
+    assert retry_after(600, Marks(250, 500), 0.0) == LONGEST_WAIT
+    assert retry_after(600, Marks(250, 500), 0.0, timedelta(minutes=20)) == LONGEST_WAIT
+    assert retry_after(600, Marks(250, 500), 0.0, timedelta(hours=9)) == timedelta(hours=9)
+    assert retry_after(550, Marks(250, 500), 60.0, timedelta(minutes=20)) == timedelta(minutes=20)
     assert retry_after(600, Marks(250, 500), 1e-9) == LONGEST_WAIT
     assert retry_after(550, Marks(250, 500), 60.0) == timedelta(minutes=5)
     assert retry_after(200, Marks(250, 500), 60.0) == SHORTEST_WAIT
@@ -127,6 +132,35 @@ def test_a_gate_says_what_waits_and_why() -> None:
     gate = Gate(GateName.COVERS, Marks(80_000, 100_000), 120_431, is_closed=True, drain_per_minute=1500.0)
     assert gate.reason == "120,431 covers wait to be fetched, and the high-water mark is 100,000"
     assert gate.retry_after == timedelta(minutes=40_431 / 1500)
+
+
+@pytest.mark.parametrize(
+    ("rate", "standstill", "expected"),
+    [
+        (0.0, 0, "none was done within the last five minutes, so come back in 60 minutes"),
+        (
+            9.0,
+            0,
+            "9.0 a minute are done, which takes about 223 hours at that rate, so come back in 60 minutes",
+        ),
+        (5000.0, 0, "5,000.0 a minute are done, so come back in 24 minutes"),
+        (0.0, 9, "every run that they belong to is paused for 9 hours, so come back in 9 hours"),
+    ],
+)
+def test_who_is_refused_is_told_how_long_it_takes_and_what_makes_room(
+    rate: float, standstill: int, expected: str
+) -> None:
+    gate = Gate(
+        GateName.ITEMS,
+        Marks(80_000, 100_000),
+        200_000,
+        is_closed=True,
+        drain_per_minute=rate,
+        standstill=timedelta(hours=standstill),
+        largest=LargestRun("20261123-000001", 150_000),
+    )
+    room = "; or pause or cancel run 20261123-000001, the largest one with 150,000 open items"
+    assert str(Backlogged(gate)).endswith(f"down to 80,000; {expected}{room}")
 
 
 # Pictures

@@ -102,12 +102,14 @@ class BacklogGate(Shape):
     """A backlog, from which a queue is filled, and whether more may be added to it."""
 
     name: str = Field(
-        description="`items`: open items of open runs; `covers`: covers that are wanted and due."
+        description="`items`: open items of runs that go on by themselves; `covers`: covers that are wanted and due."
     )
     depth: int = Field(description="What waits, counted every ten seconds, a million at most.")
     low_water: int = Field(description="Down to so many nothing more is taken once it was full.")
     high_water: int = Field(description="At so many it is full.")
-    is_paused: bool = Field(description="Whether who would add to it is answered 429.")
+    is_paused: bool = Field(
+        description="Whether bulk that would add to it is answered 429; what comes before the bulk passes by a share."
+    )
     drain_per_minute: float = Field(description="What left within five minutes, as it was last counted.")
 
     @classmethod

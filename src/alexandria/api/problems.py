@@ -54,7 +54,9 @@ class FieldProblem(BaseModel):
 class QueueProblem(BaseModel):
     """What is too long to add to it."""
 
-    name: str = Field(description="`items`: open items of open runs; `covers`: covers wanted and due.")
+    name: str = Field(
+        description="`items`: open items of runs that go on by themselves; `covers`: covers wanted and due."
+    )
     depth: int = Field(description="What waits.")
     low_water: int = Field(description="Down to so many nothing more is taken.")
     high_water: int = Field(description="At so many it was full.")

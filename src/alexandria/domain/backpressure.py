@@ -25,7 +25,7 @@ class GateName(StrEnum):
     FETCH_COVER = "fetch_cover"
     """Jobs of covers; the same."""
     ITEMS = "items"
-    """Open items of open runs; filled by who starts runs."""
+    """Open items of runs that go on by themselves; filled by who starts runs."""
     COVERS = "covers"
     """Covers that are wanted and due; filled by what is harvested and by who wishes for covers."""
 
@@ -92,7 +92,11 @@ class Marks:
 
     def most(self, lane: Lane = Lane.INTERACTIVE) -> int:
         """How much waits at most when only those up to a lane put something in."""
-        return self.high + int(_SHARES[lane] * self.high)
+        return self.high + self.share(lane)
+
+    def share(self, lane: Lane) -> int:
+        """How much those up to a lane may put before a closed gate; nothing, if it is the bulk."""
+        return int(_SHARES[lane] * self.high)
 
 
 DEFAULT_MARKS: Mapping[GateName, Marks] = MappingProxyType(
@@ -114,8 +118,6 @@ DRAIN_WINDOW = timedelta(minutes=5)
 LEAST_SPAN = timedelta(minutes=1)
 """A rate is not told from less: two jobs within a second are no 120 a minute."""
 SHORTEST_WAIT, LONGEST_WAIT = timedelta(seconds=1), timedelta(hours=1)
-WAIT_WHILE_NOTHING_DRAINS = DRAIN_WINDOW
-"""By then the rate is another one, if there is going to be one."""
 
 
 def drain_per_minute(done: int, span: timedelta) -> float:
@@ -123,13 +125,27 @@ def drain_per_minute(done: int, span: timedelta) -> float:
     return done / (min(max(span, LEAST_SPAN), DRAIN_WINDOW) / timedelta(minutes=1))
 
 
-def retry_after(depth: int, marks: Marks, per_minute: float) -> timedelta:
-    """When to come back to a closed gate: how long what lies above its low mark takes to drain; a second at least, an hour at most."""
+def retry_after(
+    depth: int, marks: Marks, per_minute: float, standstill: timedelta = timedelta(0)
+) -> timedelta:
+    """When to come back to a closed gate: how long what lies above its low mark takes to drain; a second at least, an hour at most.
+
+    An hour, too, when nothing drains: nobody can tell, and whoever asks every few minutes learns nothing. Never before the
+    `standstill` is over, which may be longer.
+    """
     above = max(0, depth - marks.low)
     if per_minute * (LONGEST_WAIT / timedelta(minutes=1)) < above:
-        return WAIT_WHILE_NOTHING_DRAINS if per_minute <= 0 else LONGEST_WAIT
+        return max(LONGEST_WAIT, standstill)
     seconds = 60 * above / per_minute if above else 0.0
-    return max(SHORTEST_WAIT, timedelta(seconds=seconds))
+    return max(SHORTEST_WAIT, timedelta(seconds=seconds), standstill)
+
+
+@dataclass(frozen=True, slots=True)
+class LargestRun:
+    """Of the runs whose items wait, the one with the most: what to pause or cancel to make room."""
+
+    id: str
+    open_items: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +157,15 @@ class Gate:
     depth: int
     is_closed: bool
     drain_per_minute: float = 0.0
+    standstill: timedelta = timedelta(0)
+    """How long nothing at all drains from now on, because every run whose items wait is paused, for the quota or a ceiling."""
+    largest: LargestRun | None = None
+    """Looked up only for who is refused."""
 
     @property
     def retry_after(self) -> timedelta:
-        """When it should be open again."""
-        return retry_after(self.depth, self.marks, self.drain_per_minute)
+        """When to ask again: when it should be open, if that can be told."""
+        return retry_after(self.depth, self.marks, self.drain_per_minute, self.standstill)
 
     @property
     def reason(self) -> str:
@@ -168,17 +188,35 @@ class Backlogged(AlexandriaError):
 
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
-        rate = gate.drain_per_minute
-        pace = f"{rate:,.1f} a minute are done" if rate > 0 else "none was done within the last five minutes"
         super().__init__(
-            f"{gate.reason}: more is taken when they are down to {gate.marks.low:,}; {pace}, so come back in"
-            f" {_span_text(gate.retry_after)}"
+            f"{gate.reason}: more is taken when they are down to {gate.marks.low:,}; {_pace_text(gate)}, so come back in"
+            f" {_span_text(gate.retry_after)}{_room_text(gate.largest)}"
         )
+
+
+def _pace_text(gate: Gate) -> str:
+    rate = gate.drain_per_minute
+    if gate.standstill > timedelta(0):
+        return f"every run that they belong to is paused for {_span_text(gate.standstill)}"
+    if rate <= 0:
+        return "none was done within the last five minutes"
+    minutes = (gate.depth - gate.marks.low) / rate
+    pace = f"{rate:,.1f} a minute are done"
+    is_long = minutes > LONGEST_WAIT / timedelta(minutes=1)
+    return f"{pace}, which takes about {math.ceil(minutes / 60):,} hours at that rate" if is_long else pace
+
+
+def _room_text(largest: LargestRun | None) -> str:
+    if largest is None:
+        return ""
+    return f"; or pause or cancel run {largest.id}, the largest one with {largest.open_items:,} open items"
 
 
 def _span_text(span: timedelta) -> str:
     seconds = span.total_seconds()
-    return f"{math.ceil(seconds)} s" if seconds < 120 else f"{math.ceil(seconds / 60)} minutes"
+    if seconds < 120:
+        return f"{math.ceil(seconds)} s"
+    return f"{math.ceil(seconds / 60)} minutes" if seconds <= 7200 else f"{math.ceil(seconds / 3600)} hours"
 
 
 # Pictures

@@ -3,7 +3,16 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from alexandria.domain.backpressure import BACKLOGS, DRAIN_WINDOW, Gate, GateName, Marks, drain_per_minute
+from alexandria.domain.backpressure import (
+    BACKLOGS,
+    DRAIN_WINDOW,
+    Gate,
+    GateName,
+    LargestRun,
+    Marks,
+    drain_per_minute,
+)
+from alexandria.domain.quota import Lane
 from alexandria.stores.postgres import Connection, Queries
 
 queries = Queries("gates.sql")
@@ -25,10 +34,10 @@ class GateStore:
         row = await (await self._connection.execute(queries.claim_gate, {"name": name})).fetchone()
         return bool(row[0]) if row else None
 
-    async def lock(self, name: GateName) -> bool:
-        """As `claim`, but waiting for whoever holds it."""
+    async def lock(self, name: GateName) -> tuple[bool, int]:
+        """As `claim`, but waiting for whoever holds it: whether it is closed, and what waited when it was last looked at."""
         row = await (await self._connection.execute(queries.lock_gate, {"name": name})).fetchone()
-        return bool(row and row[0])
+        return (bool(row[0]), int(row[1])) if row else (False, 0)
 
     async def save(self, gate: Gate) -> None:
         """Write down how a gate stands that is held."""
@@ -52,21 +61,45 @@ class GateStore:
                 flips.append(Gate(name, marks[name], depth, is_closed, drain))
         return flips
 
-    async def _count(self, name: GateName, *, now: datetime) -> int:
-        statement = queries.count_items if name is GateName.ITEMS else queries.count_covers
-        row = await (await self._connection.execute(statement, {"most": COUNTED_TO, "now": now})).fetchone()
+    async def _count(self, name: GateName, *, now: datetime, is_before_bulk: bool = False) -> int:
+        lanes = [each for each in Lane if each is not Lane.BULK] if is_before_bulk else list(Lane)
+        values = {"most": COUNTED_TO, "now": now, "lanes": lanes}
+        of_covers = queries.count_awaited_covers if is_before_bulk else queries.count_covers
+        statement = queries.count_items if name is GateName.ITEMS else of_covers
+        row = await (await self._connection.execute(statement, values)).fetchone()
         return int(row[0]) if row else 0
+
+    async def find_largest_run(self, *, now: datetime) -> tuple[LargestRun, timedelta] | None:
+        """The run with the most items that wait, and how long no run at all goes on; None when nothing waits."""
+        row = await (
+            await self._connection.execute(queries.find_largest_run, {"most": COUNTED_TO})
+        ).fetchone()
+        if row is None:
+            return None
+        return LargestRun(row[0], row[1]), max(timedelta(0), row[2] - now) if row[2] else timedelta(0)
 
     async def _drain(self, queue: GateName) -> float:
         values = {"kind": queue, "window": DRAIN_WINDOW}
         row = await (await self._connection.execute(queries.read_drain, values)).fetchone()
         return drain_per_minute(row[0], row[1]) if row else 0.0
 
-    async def admit(self, name: GateName, added: int, marks: Marks) -> tuple[bool, int] | None:
-        """Count what is added in this transaction; returns whether that closes the gate and what waits then, or None when it is closed."""
-        values = {"name": name, "added": added, "high": marks.high}
-        row = await (await self._connection.execute(queries.admit, values)).fetchone()
-        return (bool(row[0]), int(row[1])) if row else None
+    async def admit(
+        self, name: GateName, added: int, marks: Marks, *, lane: Lane, now: datetime
+    ) -> bool | None:
+        """Count what is added in this transaction; returns whether that closes the gate, or None when it may not be added.
+
+        Who comes before the bulk passes a closed gate while less than a share waits of what comes before the bulk: what that is
+        alone counts, for one large wish, which an open gate takes whole, would leave no share of the whole. The gate is held from
+        here on, so no two add at once to what has room for one.
+        """
+        was_closed, depth = await self.lock(name)
+        if was_closed or depth >= marks.high:
+            share = marks.share(lane)
+            if share == 0 or await self._count(name, now=now, is_before_bulk=True) >= share:
+                return None
+        after = Gate(name, marks, depth + added, was_closed or depth + added >= marks.high)
+        await self.save(after)
+        return after.is_closed and not was_closed
 
     async def list_all(self, marks: Mapping[GateName, Marks]) -> Mapping[GateName, Gate]:
         """Every gate as it was last written down; a queue drains as fast as the backlog that fills it."""
