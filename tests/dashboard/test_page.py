@@ -95,8 +95,9 @@ def test_the_days_burndown_is_a_table_too(site: Any) -> None:
 def test_the_queues_are_told_by_kind_with_their_dead_letters(site: Any) -> None:
     text = words(get(site.address, "/dashboard/queues")[2])
     for expected in (
-        "harvest items 0 – 0 0 0 0.2 0 1",
-        "covers 0 – 0 0 0 0.2 0 1",
+        "harvest items 0 200–400 – 0 0 0 0.2 0 1",
+        "covers 0 250–500 – 0 0 0 0.2 0 1",
+        "open items of runs 0 80,000–100,000",
         "authors 8 0 0",
         f"isbn {ISBNS[0]}",
         "ValueError: not a picture",
@@ -108,6 +109,17 @@ def test_the_queues_are_told_by_kind_with_their_dead_letters(site: Any) -> None:
         r'<span class="badge calm">(.*?)</span>', get(site.address, "/dashboard/queues?kind=fetch_cover")[2]
     )
     assert kinds == ["covers"]
+
+
+async def test_a_gate_that_is_closed_is_told(site: Any) -> None:
+    await site.write(
+        "UPDATE gates SET is_closed = true, depth = 90000 WHERE name IN ('items', 'fetch_cover')"
+    )
+    text = words(get(site.address, "/dashboard/queues")[2])
+    await site.write("UPDATE gates SET is_closed = false, depth = 0")
+    assert "covers paused 0 250–500" in text
+    assert "open items of runs paused 90,000 80,000–100,000" in text
+    assert "harvest items 0 200–400" in text
 
 
 def test_without_a_script_commands_are_named(site: Any) -> None:

@@ -9,8 +9,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from alexandria import monitoring
+from alexandria.backpressure import read_gates
 from alexandria.dashboard.charts import Chart, Series
 from alexandria.dashboard.views import Asked, Dashboard, Page
+from alexandria.domain.backpressure import Gate, GateName
 from alexandria.stores.jobs import FETCH_COVER, HARVEST_ITEM, JOB_KINDS
 from alexandria.stores.monitoring import DeadLetter, Flow, Jobs, MonitoringStore
 from alexandria.stores.postgres import Connection, Database
@@ -24,6 +26,7 @@ SLOW_KEPT = timedelta(seconds=30)
 LETTERS = 20
 
 KIND_NAMES = {HARVEST_ITEM: "harvest items", FETCH_COVER: "covers"}
+GATE_NAMES = {GateName.ITEMS: "open items of runs", GateName.COVERS: "covers that are wanted and due"}
 
 
 class QueuesAsked(Asked):
@@ -40,6 +43,7 @@ class QueueLine:
 
     jobs: Jobs
     flow: Flow
+    gate: Gate
 
     @property
     def name(self) -> str:
@@ -97,8 +101,10 @@ async def read(dashboard: Dashboard, asked: QueuesAsked) -> Mapping[str, object]
         letters = await MonitoringStore(connection).list_dead_letters(
             kind=asked.kind, after=asked.after, limit=LETTERS + 1
         )
+        gates = await read_gates(connection, dashboard.app.config.marks, {})
         return {
-            "queues": await _list_queues(connection),
+            "queues": await _list_queues(connection, gates),
+            "backlogs": [(text, gates[name]) for name, text in GATE_NAMES.items()],
             "flow_minutes": FLOW_MINUTES,
             "chart": chart,
             "backlog": backlog,
@@ -108,10 +114,13 @@ async def read(dashboard: Dashboard, asked: QueuesAsked) -> Mapping[str, object]
         }
 
 
-async def _list_queues(connection: Connection) -> Sequence[QueueLine]:
+async def _list_queues(connection: Connection, gates: Mapping[GateName, Gate]) -> Sequence[QueueLine]:
     store = MonitoringStore(connection)
     jobs, flow = await store.count_jobs(), await store.count_flow(timedelta(minutes=FLOW_MINUTES))
-    return [QueueLine(jobs.get(kind, Jobs(kind)), flow.get(kind, Flow(kind))) for kind in JOB_KINDS]
+    return [
+        QueueLine(jobs.get(kind, Jobs(kind)), flow.get(kind, Flow(kind)), gates[GateName(kind)])
+        for kind in JOB_KINDS
+    ]
 
 
 async def _draw_moves(database: Database) -> Chart:
