@@ -171,7 +171,7 @@ async def test_a_hundred_thousand_covers_leave_queue_memory_and_latency_bounded(
     isbns = many_isbns(COVERS)
     taken, wait, problem = await drive_in_over_http(site, isbns[:1500])
     assert taken == 1000
-    assert (wait, problem["queue"]["depth"], problem["queue"]["high_water"]) == (300, 1000, 1000)
+    assert (wait, problem["queue"]["depth"], problem["queue"]["high_water"]) == (3600, 1000, 1000)
 
     await drive_in(site, isbns[1500:])
     site.clock.ahead += timedelta(seconds=30)
@@ -313,8 +313,8 @@ async def test_a_command_that_would_add_to_a_long_backlog_says_so_and_a_small_on
         environment = environment_for(sandbox, item_backlog_marks="1:2")
         async with database.transaction() as connection:
             await connection.execute(
-                "INSERT INTO harvest_runs (id, kind, lane, parameters, state, fresh_since, created_at)"
-                " VALUES ('r', 'tiers', 'bulk', '{}', 'paused', now(), now())"
+                "INSERT INTO harvest_runs (id, kind, lane, parameters, state, pause_cause, resumes_at, fresh_since, created_at)"
+                " VALUES ('r', 'tiers', 'bulk', '{}', 'paused', 'quota', now() + interval '9 hours', now(), now())"
             )
             await connection.execute(
                 "INSERT INTO harvest_items (run_id, position, target, subject, name, updated_at)"
