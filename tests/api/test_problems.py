@@ -113,6 +113,15 @@ async def test_what_crashed_is_in_the_log_under_the_request_id(troubled: tuple[s
     assert (crash["request_id"], crash["error"]) == ("my-request.1", "RuntimeError")
 
 
+async def test_of_a_long_path_the_log_bears_the_beginning(troubled: tuple[str, FastAPI]) -> None:
+    address, _ = troubled
+    with structlog.testing.capture_logs() as logged:
+        async with aiohttp.ClientSession() as session, session.get(f"{address}/x{'.' * 4000}=") as answer:
+            assert answer.status == 404
+    (answered,) = [each for each in logged if each["event"] == "request.answered"]
+    assert answered["path"] == "/x" + "." * 498
+
+
 async def test_an_answer_that_takes_too_long_is_given_up(troubled: tuple[str, FastAPI]) -> None:
     address, app = troubled
     cancelled = asyncio.Event()

@@ -1,6 +1,7 @@
 """Whatever a text says around it, a secret that is known does not come through, nor one that stands where secrets stand."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -33,6 +34,32 @@ PLACES = [
     f"('authorization', '{SECRET}')",
     f"s3://bucket/covers?secret_access_key={SECRET}",
     f"KV_TOKEN={SECRET}",
+    f"password='my {SECRET} pw'",
+    f'password="it\\"s {SECRET}"',
+    f"password='not closed {SECRET}",
+    f"password=abc,{SECRET}",
+    f"(token=abc){SECRET}, lane=bulk)",
+    f"secret=a'{SECRET}",
+    f"password=a&{SECRET}",
+    f"password: {SECRET}",
+    "password: hunter2hunter",
+    f"api_key: {SECRET} for isbndb",
+    f'{{"detail": "{{\\"password\\": \\"a {SECRET}\\"}}"}}',
+    f"b'x-api-key': b'{SECRET}'",
+    f"Cookie: session={SECRET}; theme=dark",
+    f"Cookie: theme=dark; session={SECRET}",
+    f"set-cookie: a=b, {SECRET}; HttpOnly",
+    f'Authorization: Digest username="a", response="{SECRET}"',
+    f"HTTP_AUTHORIZATION=Custom {SECRET}",
+    f"https://hooks.slack.com/services/T0123456/B0123456/{SECRET}",
+    f"hooks.slack.com/services/T0123456/B0123456/{SECRET}",
+    f"POST /services/T0123456/B0123456/{SECRET} HTTP/1.1",
+    f"https://discord.com/api/webhooks/1234567890123/{SECRET}",
+    f"https://discord.com/api/v10/webhooks/1234567890123/{SECRET}?wait=true",
+    f"https://api.telegram.org/bot123456:{SECRET}/sendMessage",
+    f"https://chat.example.org/hooks/abcdefgh{SECRET}",
+    f"1-https://person:{SECRET}@example.org/",
+    f"https://a.example.org/x,https://person:{SECRET}@example.org/",
 ]
 
 
@@ -40,8 +67,79 @@ PLACES = [
 def test_a_secret_nobody_told_of_is_hidden_where_secrets_stand(text: str) -> None:
     shown = Redactor().text(f"it failed: {text}, so much for that")
     assert SECRET not in shown
+    assert "hunter" not in shown
     assert shown.startswith("it failed: ")
     assert MASK in shown
+    assert Redactor().text(shown) == shown, "what is hidden once looks hidden"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("password='my secret pw' dbname=books", "password='***' dbname=books"),
+        ("token=abc, lane=bulk", "token=***, lane=bulk"),
+        ("Account(token=abc,user=x)", "Account(token=***,user=x)"),
+        ("a.jpg?token=abc&size=5", "a.jpg?token=***&size=5"),
+        ("{'password': 'a b', 'user': 'x'}", "{'password': '***', 'user': 'x'}"),
+        ("{'Authorization': 'Bearer a', 'Accept': '*/*'}", "{'Authorization': '***', 'Accept': '*/*'}"),
+        ("Cookie: a=b; c=d\r\nHost: x", "Cookie: ***\r\nHost: x"),
+        (
+            "https://discord.com/api/webhooks/12345678/abcdefgh failed",
+            "https://discord.com/api/webhooks/*** failed",
+        ),
+    ],
+)
+def test_of_a_secret_no_more_is_hidden_than_it_is(text: str, shown: str) -> None:
+    assert Redactor().text(text) == shown
+
+
+HOSTILE = [
+    ".",
+    "-",
+    "a",
+    "a.",
+    "_x-amz-",
+    "password",
+    "x-amz-a",
+    "a://b,",
+    "a://b?",
+    "a://@,",
+    "a+",
+    " ",
+    "token ",
+    "token\\",
+    "token='",
+    "token='\\",
+    "token=,",
+    "token=a,",
+    "token:a,",
+    "token: ",
+    "\"'",
+    "authorization",
+    "cookie: ",
+    "Bearer ",
+    "/services/T",
+    "/hooks/",
+    "/bot1",
+    "hooks.slack.com/a",
+    "=,",
+]
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_no_text_costs_more_than_its_length(piece: str) -> None:
+    def cost(letters: int) -> float:
+        text = ("/x" + piece * letters)[:letters] + "\n=://"
+        redactor, costs = Redactor(), list[float]()
+        for _ in range(5):
+            began = time.process_time()
+            redactor.text(text)
+            is_secret_name(text)
+            costs.append(time.process_time() - began)
+        return min(costs)
+
+    # In proportion to its length eight times as much, by its square 64 times.
+    assert cost(32_000) < 25 * cost(4_000) + 0.01
 
 
 @pytest.mark.parametrize(
@@ -58,6 +156,15 @@ def test_a_secret_nobody_told_of_is_hidden_where_secrets_stand(text: str) -> Non
         'connection to server at "127.0.0.1", port 9 failed: Connection refused',
         "2026-11-26T00:00:00+00:00",
         "monkey=1",
+        "ISBNDB_KEY: is not set",
+        "ALEXANDRIA_API_TOKENS: every token needs at least 16 characters",
+        "token: expired",
+        "tokens: 3",
+        "no author has this key: OL23919A",
+        "send `Authorization: Bearer <token>`",
+        "cookies are not used",
+        ".git/hooks/pre-commit",
+        "GET /api/authors/services/ answered with 404",
     ],
 )
 def test_what_is_no_secret_is_left_as_it_is(text: str) -> None:

@@ -38,6 +38,9 @@ REQUEST_SECONDS: Final = 20.0
 EVENT_STREAM: Final = "text/event-stream"
 """What has no end of its own: the time limit is for its beginning."""
 
+LOGGED_PATH = 500
+"""Letters. No route of ours is longer, and a stranger's may be as long as the server takes."""
+
 NO_ROUTE = "none"
 """What requests are counted under that led nowhere, or were refused before it was known where to."""
 
@@ -78,7 +81,7 @@ class Edge:
                 detail = f"no answer within {self._timeout_seconds:g} s; ask for less at once, or again later"
                 await self._refuse(request, receive, Refusal(TOO_SLOW, detail))
             except Exception as error:
-                log.exception("request.crashed", path=request.path, error=type(error).__name__)
+                log.exception("request.crashed", path=request.path[:LOGGED_PATH], error=type(error).__name__)
                 await self._refuse(
                     request, receive, Refusal(UNEXPECTED, "the server's log says more under this request_id")
                 )
@@ -185,7 +188,7 @@ class _Request:
         milliseconds = round(1000 * (time.monotonic() - self._began))
         return {
             "method": self.scope["method"],
-            "path": self.path,
+            "path": self.path[:LOGGED_PATH],
             "status": self.status,
             "milliseconds": milliseconds,
         }
