@@ -152,3 +152,11 @@ def environment_for(database_url: str, tmp_path: Path) -> Environment:
         return {f"ALEXANDRIA_{name.upper()}": str(value) for name, value in (given | settings).items()}
 
     return make
+
+
+async def someone_waits(database: Database) -> None:
+    """Until somebody in this database waits for a lock that another one holds."""
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with database.connection() as connection:
+        while not await (await connection.execute(waiting)).fetchone():  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.01)

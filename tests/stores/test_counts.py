@@ -1,23 +1,29 @@
 """Kept counts against counting, on a real PostgreSQL, whoever writes and however."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 
 import msgspec
+import pytest
+from structlog.testing import capture_logs
 
 from alexandria.domain.catalogue import RecordKind, SourceRecord
 from alexandria.domain.covers import CoverOutcome, CoverState, CoverWish, Picture
+from alexandria.domain.errors import StoreUnavailable
 from alexandria.domain.isbn import Isbn
 from alexandria.domain.quota_usage import Span
 from alexandria.domain.targets import Target, TargetKind
 from alexandria.enrich import absorb
 from alexandria.sandbox.world import World
+from alexandria.stores import postgres
 from alexandria.stores.catalogue import CatalogueStore
 from alexandria.stores.counts import CountStore
 from alexandria.stores.covers import CoverStore
 from alexandria.stores.harvests import HarvestStore, ItemState
 from alexandria.stores.postgres import Connection, Database, migrate, migrations
-from conftest import url_of
+from conftest import someone_waits, url_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -170,9 +176,9 @@ async def test_what_an_item_brings_is_kept_by_the_day_on_which_it_does(database:
         assert await rows(connection, "SELECT count(*) FROM harvest_gains") == {(2,)}
 
 
-async def test_an_installation_of_before_is_counted_once_when_it_is_updated(
-    server_url: str, database: Database
-) -> None:
+@asynccontextmanager
+async def installation_of_before(server_url: str, database: Database) -> AsyncIterator[Database]:
+    """A database as it was before counts were kept."""
     name = "before_kept_counts"
     async with database.connection() as connection:
         await connection.execute(f"CREATE DATABASE {name}".encode())
@@ -188,25 +194,77 @@ async def test_an_installation_of_before_is_counted_once_when_it_is_updated(
                     await connection.execute(
                         "INSERT INTO migrations VALUES (%s, %s)", [each.number, each.name]
                     )
-                await connection.execute(
-                    "INSERT INTO works (key, title, identity) VALUES ('w', 'A title', 'matched')"
-                )
-                await connection.execute(
-                    "INSERT INTO covers_wanted (isbn13, url, found_at, due_at) VALUES ('9780306406157', 'x', now(), now())"
-                )
-                await connection.execute(
-                    "INSERT INTO harvest_runs (id, kind, lane, parameters, state, fresh_since, created_at)"
-                    " VALUES ('run', 'tiers', 'bulk', '{}', 'running', now(), now())"
-                )
-                await connection.execute(
-                    "INSERT INTO harvest_items (run_id, position, subject, name, target, editions_new, updated_at)"
-                    " VALUES ('run', 1, 'a', 'a', 'author', 5, '2026-11-20 23:59Z')"
-                )
-            await migrate(old)
-            async with old.connection() as connection:
-                await check(connection)
-                (gain,) = await CountStore(connection).list_gains(ALWAYS)
-                assert (gain.day, gain.editions_new) == (date(2026, 11, 20), 5)
+            yield old
     finally:
         async with database.connection() as connection:
             await connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+async def test_an_installation_of_before_is_counted_once_when_it_is_updated(
+    server_url: str, database: Database
+) -> None:
+    async with installation_of_before(server_url, database) as old:
+        async with old.connection() as connection:
+            await connection.execute(
+                "INSERT INTO works (key, title, identity) VALUES ('w', 'A title', 'matched')"
+            )
+            await connection.execute(
+                "INSERT INTO covers_wanted (isbn13, url, found_at, due_at) VALUES ('9780306406157', 'x', now(), now())"
+            )
+            await connection.execute(
+                "INSERT INTO harvest_runs (id, kind, lane, parameters, state, fresh_since, created_at)"
+                " VALUES ('run', 'tiers', 'bulk', '{}', 'running', now(), now())"
+            )
+            await connection.execute(
+                "INSERT INTO harvest_items (run_id, position, subject, name, target, editions_new, updated_at)"
+                " VALUES ('run', 1, 'a', 'a', 'author', 5, '2026-11-20 23:59Z')"
+            )
+        await migrate(old)
+        async with old.connection() as connection:
+            await check(connection)
+            (gain,) = await CountStore(connection).list_gains(ALWAYS)
+            assert (gain.day, gain.editions_new) == (date(2026, 11, 20), 5)
+
+
+@pytest.mark.parametrize(("is_backward", "repeats"), [(False, 0), (True, 1)])
+async def test_an_update_and_who_brings_records_meanwhile_do_not_end_each_other(
+    server_url: str, database: Database, is_backward: bool, repeats: int
+) -> None:
+    """As a harvest writes nobody is in anybody's way; of whoever writes in another order the update is the one to begin again."""
+    record = SourceRecord("isbndb", RecordKind.EDITION, str(ISBNS[0]), b"{}", NOON)
+
+    async def bring_records() -> None:
+        await CatalogueStore(writer).save_records([record])
+
+    async def name_an_author() -> None:
+        await writer.execute("INSERT INTO authors (key, name, identity) VALUES ('OL9A', 'A', 'named')")
+
+    first, second = (name_an_author, bring_records) if is_backward else (bring_records, name_an_author)
+    async with installation_of_before(server_url, database) as old, asyncio.timeout(30):
+        with capture_logs() as told:
+            async with old.transaction() as writer:
+                await writer.execute("SET LOCAL deadlock_timeout = '1min'")
+                await first()
+                update = asyncio.create_task(migrate(old))
+                await someone_waits(old)
+                await second()
+            await update
+        assert sum(each["event"] == "migration.repeated" for each in told) == repeats
+        async with old.connection() as connection:
+            await check(connection)
+
+
+async def test_an_update_that_is_never_let_through_says_what_to_do(
+    server_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_MIGRATION_ATTEMPTS", 1)
+    async with installation_of_before(server_url, database) as old, asyncio.timeout(30):
+        async with old.transaction() as writer:
+            await writer.execute("SET LOCAL deadlock_timeout = '1min'")
+            await writer.execute("LOCK TABLE harvest_items IN ROW EXCLUSIVE MODE")
+            update = asyncio.create_task(migrate(old))
+            await someone_waits(old)
+            await writer.execute("LOCK TABLE source_records IN ROW EXCLUSIVE MODE")
+        with pytest.raises(StoreUnavailable, match="migration 15 met a deadlock"):
+            await update
+        await migrate(old)

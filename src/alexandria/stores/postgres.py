@@ -27,6 +27,7 @@ OLDEST_SERVER = 150_000
 
 # Any number will do as long as no other advisory lock of ours uses it.
 _MIGRATION_LOCK = 7_230_915_448
+_MIGRATION_ATTEMPTS = 5
 
 
 class Queries:
@@ -152,8 +153,8 @@ def migrations() -> list[Migration]:
 async def migrate(database: Database) -> list[Migration]:
     """Apply what is missing, each in its own transaction, under one lock so that two processes never apply one twice.
 
-    Returns the migrations applied now. Raises ConfigurationError when the server is too old or when the database was made
-    by a newer Alexandria.
+    Others may go on writing. Returns the migrations applied now. Raises ConfigurationError when the server is too old or when the
+    database was made by a newer Alexandria, and StoreUnavailable when writers get in the way again and again.
     """
     known = migrations()
     async with database.connection() as connection:
@@ -173,11 +174,7 @@ async def migrate(database: Database) -> list[Migration]:
                 )
             missing = [each for each in known if each.number not in applied]
             for each in missing:
-                async with connection.transaction():
-                    await connection.execute(each.statements)
-                    await connection.execute(
-                        "INSERT INTO migrations (number, name) VALUES (%s, %s)", [each.number, each.name]
-                    )
+                await _apply(connection, each)
                 log.info("migration.applied", number=each.number, name=each.name)
             # PgQueuer keeps its own tables; its installer knows which of them are missing or old.
             jobs = JobQueries(PsycopgDriver(connection))
@@ -185,6 +182,26 @@ async def migrate(database: Database) -> list[Migration]:
             return missing
         finally:
             await connection.execute("SELECT pg_advisory_unlock(%s)", [_MIGRATION_LOCK])
+
+
+async def _apply(connection: Connection, migration: Migration) -> None:
+    """In a transaction, and again if the server chose it to resolve a deadlock: processes of the version before go on writing."""
+    for attempt in range(1, _MIGRATION_ATTEMPTS + 1):
+        try:
+            async with connection.transaction():
+                await connection.execute(migration.statements)
+                await connection.execute(
+                    "INSERT INTO migrations (number, name) VALUES (%s, %s)",
+                    [migration.number, migration.name],
+                )
+        except DeadlockDetected:
+            log.info("migration.repeated", number=migration.number, attempt=attempt)
+        else:
+            return
+    raise StoreUnavailable(
+        f"migration {migration.number} met a deadlock {_MIGRATION_ATTEMPTS} times, nothing of it was applied:"
+        " stop the other processes of Alexandria and start again"
+    )
 
 
 async def is_migrated(database: Database) -> bool:

@@ -10,7 +10,7 @@ CREATE TABLE catalogue_counts (
     rows    bigint NOT NULL
 );
 COMMENT ON COLUMN catalogue_counts.counted IS 'a table, or covers_ and a state';
-COMMENT ON COLUMN catalogue_counts.day IS 'by UTC: when the row was made, when a cover was stored, when an address for it was found, when a record was retrieved';
+COMMENT ON COLUMN catalogue_counts.day IS 'by UTC: when the row was made, when a cover was stored, when an address for it was found, when a record was retrieved. Records that are retrieved again are not counted anew, so of source_records only the sum over all days is exact';
 
 -- What items brought, by the day on which they brought it.
 CREATE TABLE harvest_gains (
@@ -70,7 +70,10 @@ BEGIN
 END
 $$;
 
--- From here to the end of this migration nobody else writes, so that what is there now is counted once.
+-- From here to the end of this migration nobody else writes, so that what is there now is counted once. Locked in the order in which
+-- who brings records writes (enrich.py): in that of the triggers below each would wait for the other.
+LOCK TABLE source_records, authors, works, editions, reviews, covers_wanted, harvest_items IN SHARE ROW EXCLUSIVE MODE;
+
 CREATE TRIGGER rows_added AFTER INSERT ON authors REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION count_rows();
 CREATE TRIGGER rows_removed AFTER DELETE ON authors REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION count_rows();
 CREATE TRIGGER rows_added AFTER INSERT ON works REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION count_rows();
