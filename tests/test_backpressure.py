@@ -21,7 +21,7 @@ from alexandria.stores.covers import CoverStore
 from alexandria.stores.gates import MEASURED_EVERY, GateStore
 from alexandria.stores.harvests import HarvestStore
 from alexandria.stores.postgres import Connection, Database
-from conftest import SetClock
+from conftest import SetClock, someone_waits
 from harvesting import many_isbns
 
 MARKS = Marks(10, 20)
@@ -181,6 +181,28 @@ async def test_covers_that_somebody_waits_for_come_first_and_stay_within_a_quart
     async with connection.transaction():
         due = await CoverStore(connection).list_due(5, clock.now())
     assert set(due) == set(wanted[55:])
+
+
+async def test_wishes_and_harvests_lock_covers_in_one_order(
+    database: Database, connection: Connection, clock: SetClock
+) -> None:
+    low, high = sorted(many_isbns(2))
+    await want_covers(connection, [high], clock.now())
+    await want_covers(connection, [low], clock.now())  # last, so that it is come upon last
+    later = clock.now() + timedelta(hours=1)
+
+    async def hasten() -> int:
+        async with database.transaction() as other:
+            return len((await hasten_covers(other, [high, low], now=later)).queued)
+
+    async with asyncio.timeout(20):
+        async with database.transaction() as harvest:
+            store = CoverStore(harvest)
+            await store.want([CoverWish(low, "https://covers.example.org/new.jpg", later)])
+            hastened = asyncio.create_task(hasten())
+            await someone_waits(database)
+            await store.want([CoverWish(high, "https://covers.example.org/new.jpg", later)])
+        assert await hastened == 2
 
 
 async def test_nobody_waits_for_a_wish_that_makes_no_job(connection: Connection, clock: SetClock) -> None:

@@ -147,6 +147,24 @@ async def test_every_process_learns_of_a_change_and_tells_it_once(
     assert "100% of 40 failed" in event["reason"]
 
 
+async def test_what_goes_wrong_once_is_told_and_does_not_end_the_tuning(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "REFRESH_SECONDS", 0.02)
+    dials = Dials({})
+    with capture_logs() as told:
+        async with tuning.tuning(database, dials), asyncio.timeout(20):
+            async with database.transaction() as connection:
+                await connection.execute("ALTER TABLE dials RENAME TO mislaid")
+            while not any(each["event"] == "dials.crashed" for each in told):  # noqa: ASYNC110 - others do it
+                await asyncio.sleep(0.02)
+            async with database.transaction() as connection:
+                await connection.execute("ALTER TABLE mislaid RENAME TO dials")
+                await connection.execute("INSERT INTO dials VALUES ('items_at_once', 2, now())")
+            while dials.whole("items_at_once") != 2:  # noqa: ASYNC110 - others do it
+                await asyncio.sleep(0.02)
+
+
 def test_time_outs_are_known_by_provider_and_endpoint() -> None:
     dials = Dials({})
     dials.learn(

@@ -307,5 +307,9 @@ async def _keep_tuned(database: Database, dials: Dials, stop: asyncio.Event) -> 
         except StoreUnavailable as error:
             log.warning("dials.unread", reason=str(error))
             continue
+        except Exception:
+            # A deadlock, or a defect of ours: dials stay where they are until the next look, and are not left alone for good.
+            log.exception("dials.crashed")
+            continue
         tell(changes)
         dials.learn(values)

@@ -1,5 +1,6 @@
 """429 for who would add to what is too long, with a wait that follows from how fast it drains; and never for who adds nothing."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -8,7 +9,8 @@ import psycopg
 import pytest
 
 from alexandria.domain.isbn import Isbn
-from conftest import SetClock
+from alexandria.stores.postgres import Database
+from conftest import SetClock, someone_waits
 from harvesting import many_isbns
 
 KNOWN = many_isbns(40)
@@ -144,3 +146,17 @@ async def test_how_the_gates_stand_is_told_with_the_queues_and_to_prometheus(cli
     assert 'alexandria_gate_closed{gate="fetch_cover"} 0.0' in text
     assert 'alexandria_gate_depth{gate="covers"} 31.0' in text
     assert 'alexandria_gate_high_water{gate="items"} 4.0' in text
+
+
+async def test_a_wish_that_loses_a_deadlock_is_taken_all_the_same(client: Any, own_database_url: str) -> None:
+    low, high = sorted(KNOWN[3:5])
+    lock = "SELECT FROM covers_wanted WHERE isbn13 = %s FOR UPDATE"
+    async with asyncio.timeout(20), Database.open(own_database_url) as database:
+        async with database.transaction() as other:
+            await other.execute("SET LOCAL deadlock_timeout = '1min'")
+            await other.execute(lock, [str(high)])
+            asked = asyncio.create_task(client.post("/api/covers/queue", books(high, low)))
+            await someone_waits(database)
+            await other.execute(lock, [str(low)])
+        answer = await asked
+    assert (answer.status, answer.json["queued"]) == (200, 2)

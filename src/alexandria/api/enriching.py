@@ -19,6 +19,7 @@ from alexandria.domain.isbn_outcomes import IsbnOutcome
 from alexandria.domain.plans import Plan
 from alexandria.domain.quota import Lane
 from alexandria.outlook import read_outlook
+from alexandria.stores.postgres import in_transaction
 
 router = APIRouter(tags=["harvests"])
 
@@ -194,8 +195,9 @@ async def queue_covers(
     began = app.clock.monotonic()
     now, marks = app.clock.now(), app.config.marks
     await measure(app.database, marks, now=now)
-    async with app.database.transaction() as connection:
-        known = await hasten_covers(connection, valid, marks=marks, now=now)
+    known = await in_transaction(
+        app.database, lambda connection: hasten_covers(connection, valid, marks=marks, now=now)
+    )
     errors = invalid
     work: dict[str, Any] = {
         "run": None,

@@ -83,8 +83,9 @@ class CoverStore:
     async def hasten(
         self, isbns: Sequence[Isbn], *, now: datetime, origin: Mapping[str, str] | None = None
     ) -> dict[Isbn, CoverState]:
-        """Ask for these next, whatever became of them before, on the word of `origin`; returns the state of each for which an address
-        is known."""
+        """Ask for these next, whatever became of them before, on the word of `origin`, within the caller's transaction; returns the
+        state of each for which an address is known."""
+        await self._fetch(queries.lock_hastened, {"isbns": [str(each) for each in isbns]})
         kept = Jsonb(dict(origin)) if origin else None
         parameters = {"isbns": [str(each) for each in isbns], "now": now, "origin": kept}
         return {

@@ -16,6 +16,10 @@ WITH wishes AS (
 )
 SELECT count(*) FROM saved WHERE isbn13 NOT IN (SELECT isbn13 FROM already);
 
+-- name: lock_hastened
+-- As `lock_covers`: an update alone would lock rows as it comes upon them.
+SELECT isbn13 FROM covers_wanted WHERE isbn13 = ANY(%(isbns)s) ORDER BY isbn13 FOR UPDATE;
+
 -- name: hasten_covers
 -- Asked for next, ahead of those that have waited longer: somebody waits for them.
 WITH hastened AS (
