@@ -6,6 +6,7 @@ heart, and the places in which others usually stand.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -74,9 +75,13 @@ _UNQUOTED = {
 }
 """What stands between values may stand within one too: it ends one only before a space, a quote, the end or another name."""
 
+SHORT = 80
+"""Letters of a text that is worth remembering."""
+
 _SCHEME = re.compile(r"\b(Bearer\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
 
 
+@lru_cache(maxsize=1024)
 def is_secret_name(name: str) -> bool:
     """Whether what a field of this name holds is not shown, whatever it is."""
     return _SECRET_NAME.fullmatch(name) is not None
@@ -143,9 +148,14 @@ class Redactor:
         }
         longest_first = sorted(forms, key=lambda each: (-len(each), each))
         self._known = re.compile("|".join(map(re.escape, longest_first))) if forms else None
+        # Most of what events say is said again and again: names, states, ids of runs.
+        self._short_text = lru_cache(maxsize=4096)(self._hide)
 
     def text(self, text: str) -> str:
         """The text without secrets: what is known, what an address carries, what stands after a secret's name."""
+        return self._short_text(text) if len(text) <= SHORT else self._hide(text)
+
+    def _hide(self, text: str) -> str:
         if self._known is not None:
             text = self._known.sub(MASK, text)
         if "://" in text:
