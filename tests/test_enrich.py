@@ -10,6 +10,7 @@ from alexandria import lookup
 from alexandria.domain.catalogue import RecordKind, SourceRecord
 from alexandria.enrich import absorb
 from alexandria.stores.postgres import Database, in_transaction
+from conftest import someone_waits
 
 ONE, OTHER, THIRD = "9780140328721", "9780261102217", "9780306406157"
 
@@ -29,15 +30,6 @@ async def works_of(database: Database) -> list[tuple[str, int]]:
         return await cursor.fetchall()
 
 
-async def is_waiting(database: Database) -> bool:
-    async with database.connection() as connection:
-        cursor = await connection.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        )
-        row = await cursor.fetchone()
-        return row is not None and row[0] > 0
-
-
 async def absorb_at_once(database: Database, first: list[SourceRecord], second: list[SourceRecord]) -> None:
     """The second worker looks before the first one has committed, and has to wait for its claim."""
 
@@ -48,9 +40,7 @@ async def absorb_at_once(database: Database, first: list[SourceRecord], second: 
         await absorb(connection, first)
         waiting = asyncio.create_task(absorb_second())
         async with asyncio.timeout(20):
-            # What it waits for happens in the server.
-            while not await is_waiting(database):  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+            await someone_waits(database)
     await waiting
 
 

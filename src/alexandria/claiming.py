@@ -83,7 +83,7 @@ class Claiming:
         by_title = await self._find_earlier_titles(titles())
         self._moves = await self._find_earlier_leads(leads(), self._new - by_title.keys()) | by_title
         moved = {key for key, work in works.items() if work in self._moves}
-        works.update({key: self._moves[works[key]] for key in moved})
+        works.update({key: self._now_of(works[key]) for key in moved})
         self._new -= await self._store.delete_works_without_editions(sorted(self._moves))
         if moved:
             # The claims of a work that was taken back went with it.
@@ -120,7 +120,9 @@ class Claiming:
             if other is None or other.work_key == ours.work_key or not titles_agree(other.title, ours.title):
                 continue
             if ours.work_key in self._new:
-                moves.setdefault(ours.work_key, other.work_key)
+                # Two of our own new works must not each give way to the other.
+                if other.work_key not in moves:
+                    moves.setdefault(ours.work_key, other.work_key)
             elif not self._matcher.knew_title(ours.person, ours.title_key, other.work_key):
                 self._matcher.twins.append((ours.work_key, other.work_key))
         return moves
@@ -146,8 +148,8 @@ class Claiming:
                     if not self._matcher.knew_lead(each.person, each.isbn, lead):
                         unknown.add(lead.work_key)
             led = strongest(leading)
-            # What was known before was weighed when the edition was placed.
-            if len(led) == 1 and led[0] in unknown:
+            # What was known before, or is of this batch, was weighed when the edition was placed.
+            if len(led) == 1 and led[0] in unknown and led[0] not in self._new:
                 work = said[0].lead.work_key
                 if work in new:
                     moves.setdefault(work, led[0])
